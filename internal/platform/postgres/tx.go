@@ -1,0 +1,68 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const txAttempts = 4
+
+// InTx runs fn in one READ COMMITTED transaction and commits it when fn returns nil.
+//
+// Serialization failures, deadlocks and what pgconn calls safe are tried again, with jitter, at most four times in all;
+// so fn may run more than once and must touch nothing but tx. A unique violation is never tried again. When the
+// connection is lost during COMMIT the outcome is unknown: ErrOutcomeUnknown says so and nothing is repeated.
+func (p *Pool) InTx(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := p.once(ctx, fn)
+		if err == nil || attempt == txAttempts || !retriable(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("retry transaction: %w", ctx.Err())
+		case <-time.After(time.Duration(attempt) * (5*time.Millisecond + rand.N(20*time.Millisecond))): //nolint:gosec // jitter needs no secrecy
+		}
+	}
+}
+
+func (p *Pool) once(ctx context.Context, fn func(ctx context.Context, tx Tx) error) (err error) {
+	conn, err := p.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { release(conn, err) }()
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer rollback(tx, conn)
+	if err := fn(ctx, Tx{tx}); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		var pgErr *pgconn.PgError
+		if errors.As(err, &pgErr) || errors.Is(err, pgx.ErrTxCommitRollback) || pgconn.SafeToRetry(err) {
+			return fmt.Errorf("commit: %w", err) // the server answered: it did not commit
+		}
+		return ErrOutcomeUnknown.Because(fmt.Errorf("commit: %w", err))
+	}
+	return nil
+}
+
+// rollback ends what fn left open, also after a panic and after the caller's context ended.
+func rollback(tx pgx.Tx, conn *pgxpool.Conn) {
+	if conn.Conn().IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), acquireTimeout)
+	defer cancel()
+	_ = tx.Rollback(ctx) // after a commit this is a no-op; a connection that fails here is closed by the pool
+}
