@@ -56,7 +56,13 @@ type DB interface {
 }
 
 // Tx is a transaction in progress: the parameter of what must be atomic with its caller.
-type Tx struct{ pgx.Tx }
+type Tx struct {
+	pgx.Tx
+	onCommit *[]func()
+}
+
+// OnCommit runs fn in this process once the transaction has committed (or its outcome is unknown), before InTx returns.
+func (tx Tx) OnCommit(fn func()) { *tx.onCommit = append(*tx.onCommit, fn) }
 
 // Pool is a bounded set of connections that work as AppRole.
 type Pool struct {

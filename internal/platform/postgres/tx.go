@@ -44,17 +44,23 @@ func (p *Pool) once(ctx context.Context, fn func(ctx context.Context, tx Tx) err
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer rollback(tx, conn)
-	if err := fn(ctx, Tx{tx}); err != nil {
+	var onCommit []func()
+	if err := fn(ctx, Tx{tx, &onCommit}); err != nil {
 		return err
 	}
-	if err := tx.Commit(ctx); err != nil {
-		var pgErr *pgconn.PgError
-		if errors.As(err, &pgErr) || errors.Is(err, pgx.ErrTxCommitRollback) || pgconn.SafeToRetry(err) {
-			return fmt.Errorf("commit: %w", err) // the server answered: it did not commit
-		}
-		return ErrOutcomeUnknown.Because(fmt.Errorf("commit: %w", err))
+	err = tx.Commit(ctx)
+	var pgErr *pgconn.PgError
+	switch {
+	case err == nil:
+	case errors.As(err, &pgErr), errors.Is(err, pgx.ErrTxCommitRollback), pgconn.SafeToRetry(err):
+		return fmt.Errorf("commit: %w", err) // the server answered, or was not reached: it did not commit
+	default:
+		err = ErrOutcomeUnknown.Because(fmt.Errorf("commit: %w", err))
 	}
-	return nil
+	for _, f := range onCommit {
+		f()
+	}
+	return err
 }
 
 // rollback ends what fn left open, also after a panic and after the caller's context ended.
