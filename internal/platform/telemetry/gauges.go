@@ -1,0 +1,80 @@
+package telemetry
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// PoolStats is the state of a connection pool: gauges first, then counts since the start.
+type PoolStats struct {
+	Acquired, Idle, Constructing, Max int
+
+	Acquires, EmptyAcquires, CanceledAcquires int64
+	AcquireTime                               time.Duration
+}
+
+// WatchPool has the pool's state read at each scrape.
+func (m *Metrics) WatchPool(read func() PoolStats) {
+	m.Registry.MustRegister(&snapshot[PoolStats]{read: read, series: []series[PoolStats]{
+		gauge("ums_db_connections_acquired", "Connections in use.", func(s PoolStats) float64 { return float64(s.Acquired) }),
+		gauge("ums_db_connections_idle", "Connections that wait for work.", func(s PoolStats) float64 { return float64(s.Idle) }),
+		gauge("ums_db_connections_constructing", "Connections that are being opened.", func(s PoolStats) float64 { return float64(s.Constructing) }),
+		gauge("ums_db_connections_max", "Connections at most.", func(s PoolStats) float64 { return float64(s.Max) }),
+		count("ums_db_acquires_total", "Connections taken from the pool.", func(s PoolStats) float64 { return float64(s.Acquires) }),
+		count("ums_db_acquires_empty_total", "Acquires that had to wait.", func(s PoolStats) float64 { return float64(s.EmptyAcquires) }),
+		count("ums_db_acquires_canceled_total", "Acquires that gave up.", func(s PoolStats) float64 { return float64(s.CanceledAcquires) }),
+		count("ums_db_acquire_seconds_total", "Time spent acquiring.", func(s PoolStats) float64 { return s.AcquireTime.Seconds() }),
+	}})
+}
+
+// HashingStats is the state of the password hashing queue.
+type HashingStats struct {
+	Slots, Busy, Waiting int
+	Refused              int64 // since the start
+}
+
+// WatchHashing has the hashing queue's state read at each scrape.
+func (m *Metrics) WatchHashing(read func() HashingStats) {
+	m.Registry.MustRegister(&snapshot[HashingStats]{read: read, series: []series[HashingStats]{
+		gauge("ums_hashing_slots", "Password hashes that may be computed at once.", func(s HashingStats) float64 { return float64(s.Slots) }),
+		gauge("ums_hashing_busy", "Password hashes being computed.", func(s HashingStats) float64 { return float64(s.Busy) }),
+		gauge("ums_hashing_waiting", "Callers that wait for a slot.", func(s HashingStats) float64 { return float64(s.Waiting) }),
+		count("ums_hashing_refused_total", "Callers refused because the queue was full.", func(s HashingStats) float64 { return float64(s.Refused) }),
+	}})
+}
+
+// snapshot is a collector that reads one consistent state for all of its series.
+type snapshot[T any] struct {
+	read   func() T
+	series []series[T]
+}
+
+type series[T any] struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(T) float64
+}
+
+func gauge[T any](name, help string, value func(T) float64) series[T] {
+	return series[T]{prometheus.NewDesc(name, help, nil, nil), prometheus.GaugeValue, value}
+}
+
+func count[T any](name, help string, value func(T) float64) series[T] {
+	return series[T]{prometheus.NewDesc(name, help, nil, nil), prometheus.CounterValue, value}
+}
+
+// Describe implements prometheus.Collector.
+func (s *snapshot[T]) Describe(out chan<- *prometheus.Desc) {
+	for _, x := range s.series {
+		out <- x.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (s *snapshot[T]) Collect(out chan<- prometheus.Metric) {
+	state := s.read()
+	for _, x := range s.series {
+		out <- prometheus.MustNewConstMetric(x.desc, x.kind, x.value(state))
+	}
+}
