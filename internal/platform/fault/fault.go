@@ -124,6 +124,10 @@ var ErrValidation = New(Invalid, "validation_failed", "The request has invalid v
 // ErrNotFound is the fault of everything that does not exist, or that the caller may not know of (404).
 var ErrNotFound = New(NotFound, "not_found", "There is no such resource.")
 
+// ErrPrecondition is the fault of a conditional request whose If-Match names an older version (412).
+var ErrPrecondition = New(PreconditionFailed, "precondition_failed",
+	"The resource has changed since you read it; read it again and repeat the change on what it is now.")
+
 // Validation collects the faults of one input.
 type Validation struct{ fields []Field }
 
