@@ -46,8 +46,8 @@ func find(major int) (binaries, error) {
 		case err != nil:
 			return binaries{}, fmt.Errorf("UMS_POSTGRES_BIN: %w", err)
 		case major != 0 && b.major != major:
-			return binaries{}, fmt.Errorf("UMS_POSTGRES_BIN=%s is PostgreSQL %d, but the data was made by version %d",
-				dir, b.major, major)
+			return binaries{}, fmt.Errorf("the data was made by PostgreSQL %d, but UMS_POSTGRES_BIN=%s is version %d",
+				major, dir, b.major)
 		}
 		return b, nil
 	}

@@ -52,7 +52,7 @@ func TestFindObeysTheVariable(t *testing.T) {
 	require.ErrorContains(t, err, empty, "a wrong value is not passed over in silence")
 	t.Setenv("UMS_POSTGRES_BIN", dir)
 	_, err = find(9)
-	require.ErrorContains(t, err, "version 9")
+	require.ErrorContains(t, err, "PostgreSQL 9")
 }
 
 func TestRootsDatabaseBelowAClosedFolderIsPlacedElsewhere(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,8 +28,30 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("EMBEDDEDPG_TEST_SERVE"); dir != "" {
 		serve(dir)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	_ = os.RemoveAll(seedDir)
+	os.Exit(code)
 }
+
+// seedDir is set once seed has made it.
+var seedDir string
+
+// seed makes one cluster that tests copy: initdb takes seconds, and only some tests are about it.
+var seed = sync.OnceValues(func() (string, error) {
+	var err error
+	if seedDir, err = os.MkdirTemp("", "embeddedpg-seed-"); err != nil {
+		return "", err
+	}
+	if err := os.Chmod(seedDir, 0o755); err != nil { //nolint:gosec // PostgreSQL's user passes through it
+		return "", err
+	}
+	dir := filepath.Join(seedDir, "db")
+	srv, err := embeddedpg.Start(context.Background(), embeddedpg.Config{Dir: dir})
+	if err != nil {
+		return "", err
+	}
+	return dir, srv.Stop(context.Background())
+})
 
 type served struct {
 	URL, Dir, Err string
@@ -76,6 +99,16 @@ func folder(t *testing.T) string {
 	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // PostgreSQL's user passes through it
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	return filepath.Join(dir, "db")
+}
+
+// seeded returns a fresh folder with a cluster that was shut down cleanly.
+func seeded(t *testing.T) string {
+	t.Helper()
+	from, err := seed()
+	require.NoError(t, err)
+	dir := folder(t)
+	require.NoError(t, exec.Command("cp", "-a", from, dir).Run())
+	return dir
 }
 
 func start(t *testing.T, dir string) *embeddedpg.Server {
@@ -135,7 +168,7 @@ func TestServerKeepsDataAndStartsQuicklyAgain(t *testing.T) {
 
 func TestSocketIsClosedToOthers(t *testing.T) {
 	t.Parallel()
-	srv := start(t, folder(t))
+	srv := start(t, seeded(t))
 	u, err := url.Parse(srv.URL())
 	require.NoError(t, err)
 	info, err := os.Stat(u.Query().Get("host"))
@@ -162,7 +195,7 @@ func TestSocketOfALongPathIsElsewhere(t *testing.T) {
 
 func TestSecondServiceOnTheFolderIsRefused(t *testing.T) {
 	t.Parallel()
-	dir := folder(t)
+	dir := seeded(t)
 	srv := start(t, dir)
 	_, err := embeddedpg.Start(t.Context(), embeddedpg.Config{Dir: dir})
 	require.ErrorIs(t, err, embeddedpg.ErrInUse)
@@ -174,7 +207,7 @@ func TestSecondServiceOnTheFolderIsRefused(t *testing.T) {
 
 func TestServiceKilledLosesNothing(t *testing.T) {
 	t.Parallel()
-	dir := folder(t)
+	dir := seeded(t)
 	service, s := startService(t, dir)
 	require.Empty(t, s.Err)
 	conn := connect(t, s.URL)
@@ -192,7 +225,7 @@ func TestServiceKilledLosesNothing(t *testing.T) {
 
 func TestPostmasterKilledIsNoticedAndRecovered(t *testing.T) {
 	t.Parallel()
-	dir := folder(t)
+	dir := seeded(t)
 	srv, err := embeddedpg.Start(t.Context(), embeddedpg.Config{Dir: dir})
 	require.NoError(t, err)
 	conn := connect(t, srv.URL())
@@ -208,10 +241,7 @@ func TestPostmasterKilledIsNoticedAndRecovered(t *testing.T) {
 
 func TestOrphanedServerIsStopped(t *testing.T) {
 	t.Parallel()
-	dir := folder(t)
-	srv, err := embeddedpg.Start(t.Context(), embeddedpg.Config{Dir: dir})
-	require.NoError(t, err)
-	require.NoError(t, srv.Stop(t.Context()))
+	dir := seeded(t)
 	orphan := startOrphan(t, dir)
 
 	again := start(t, dir)
@@ -258,10 +288,7 @@ func startOrphan(t *testing.T, dir string) <-chan struct{} {
 
 func TestStalePidFileOfAnotherProgram(t *testing.T) {
 	t.Parallel()
-	dir := folder(t)
-	srv, err := embeddedpg.Start(t.Context(), embeddedpg.Config{Dir: dir})
-	require.NoError(t, err)
-	require.NoError(t, srv.Stop(t.Context()))
+	dir := seeded(t)
 
 	// A program of the user who owns the cluster got the number: PostgreSQL alone would refuse to start.
 	info, err := os.Stat(filepath.Join(dir, "cluster"))
@@ -310,12 +337,9 @@ func TestInterruptedInitdbIsDoneAgain(t *testing.T) {
 
 func TestFailedStartSaysWhy(t *testing.T) {
 	t.Parallel()
-	dir := folder(t)
-	srv, err := embeddedpg.Start(t.Context(), embeddedpg.Config{Dir: dir})
-	require.NoError(t, err)
-	require.NoError(t, srv.Stop(t.Context()))
+	dir := seeded(t)
 	require.NoError(t, os.Remove(filepath.Join(dir, "cluster", "global", "pg_control")))
-	_, err = embeddedpg.Start(t.Context(), embeddedpg.Config{Dir: dir})
+	_, err := embeddedpg.Start(t.Context(), embeddedpg.Config{Dir: dir})
 	require.ErrorContains(t, err, "pg_control")
 	require.ErrorContains(t, err, filepath.Join(dir, "postgres.log"))
 	_, err = embeddedpg.Start(t.Context(), embeddedpg.Config{Dir: dir})
