@@ -46,7 +46,7 @@ func create(ctx context.Context, l layout, bin binaries, who *identity, ephemera
 	if err := initdb(ctx, work, bin, who, ephemeral); err != nil {
 		return err
 	}
-	single := exec.Command(filepath.Join(bin.dir, "postgres"), "--single", "-D", work, "template1") //nolint:noctx // run heeds ctx
+	single := exec.Command(filepath.Join(bin.dir, "postgres"), "--single", "-D", work, "template1") //nolint:gosec,noctx // the operator's own binary; run heeds ctx
 	single.Stdin = strings.NewReader("CREATE DATABASE " + name + "\n")
 	out, err := run(ctx, single, who)
 	if err != nil || strings.Contains(string(out), "ERROR:") { // a statement that fails does not change the exit code
@@ -189,22 +189,24 @@ func run(ctx context.Context, cmd *exec.Cmd, who *identity) ([]byte, error) {
 	cmd.Env = environment()
 	cmd.Dir = "/"
 	cmd.SysProcAttr = attributes(who, syscall.SIGKILL)
-	started, ended := make(chan error, 1), make(chan error, 1)
+	started, ended := make(chan error, 1), make(chan struct{})
+	var outcome error // settled when ended is closed
 	go func() {
 		runtime.LockOSThread() // see attributes
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			ended <- cmd.Wait()
+			outcome = cmd.Wait()
+			close(ended)
 		}
 	}()
 	if err := <-started; err != nil {
 		return nil, err
 	}
 	select {
-	case err := <-ended:
-		return []byte(out.String()), err
+	case <-ended:
+		return []byte(out.String()), outcome
 	case <-ctx.Done():
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the group: initdb has children
 		<-ended
@@ -225,7 +227,7 @@ func environment() []string {
 
 // syncFolder makes a rename in dir survive a power failure.
 func syncFolder(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // our own folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("sync %s: %w", dir, err)
 	}

@@ -74,8 +74,8 @@ func candidates() []string {
 	var dirs []string
 	if p, err := exec.LookPath("postgres"); err == nil {
 		// A link in PATH stands alone; initdb and the libraries are beside what it points to.
-		if real, err := filepath.EvalSymlinks(p); err == nil {
-			dirs = append(dirs, filepath.Dir(real))
+		if target, err := filepath.EvalSymlinks(p); err == nil {
+			dirs = append(dirs, filepath.Dir(target))
 		}
 	}
 	if out, err := exec.Command("pg_config", "--bindir").Output(); err == nil { //nolint:noctx // prints one line and ends
@@ -123,7 +123,7 @@ func newestFirst(pattern string) []string {
 // inspect says which PostgreSQL is in dir, or why none in there is usable.
 func inspect(dir string) (binaries, error) {
 	for _, name := range []string{"initdb", "postgres"} {
-		info, err := os.Stat(filepath.Join(dir, name))
+		info, err := os.Stat(filepath.Join(dir, name)) //nolint:gosec // the operator names the folder
 		if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
 			return binaries{}, fmt.Errorf("there is no executable %s in %s", name, dir)
 		}

@@ -25,6 +25,6 @@ func runsCluster(pid int, cluster string) bool {
 	if err != nil {
 		return false
 	}
-	real, err := filepath.EvalSymlinks(cluster)
-	return err == nil && cwd == real
+	folder, err := filepath.EvalSymlinks(cluster)
+	return err == nil && cwd == folder
 }

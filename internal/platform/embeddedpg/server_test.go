@@ -42,7 +42,7 @@ var seed = sync.OnceValues(func() (string, error) {
 	if seedDir, err = os.MkdirTemp("", "embeddedpg-seed-"); err != nil {
 		return "", err
 	}
-	if err := os.Chmod(seedDir, 0o755); err != nil { //nolint:gosec // PostgreSQL's user passes through it
+	if err := os.Chmod(seedDir, 0o755); err != nil { // PostgreSQL's user passes through it
 		return "", err
 	}
 	dir := filepath.Join(seedDir, "db")
@@ -65,7 +65,7 @@ func serve(dir string) {
 	} else {
 		out.URL, out.Dir = srv.URL(), srv.Dir()
 	}
-	_ = json.NewEncoder(os.Stdout).Encode(out)
+	_ = json.NewEncoder(os.Stdout).Encode(out) //nolint:errchkjson // the parent test fails on what it cannot read
 	if err != nil {
 		os.Exit(1)
 	}
@@ -96,7 +96,7 @@ func folder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "embeddedpg-")
 	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // PostgreSQL's user passes through it
+	require.NoError(t, os.Chmod(dir, 0o755)) // PostgreSQL's user passes through it
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	return filepath.Join(dir, "db")
 }

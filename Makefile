@@ -1,0 +1,122 @@
+# Run `make` for the list of targets. Tools and their versions: scripts/versions.env, installed into .cache.
+include scripts/versions.env
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+GO ?= go
+BIN := $(CURDIR)/.cache/bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+IMAGE ?= ums:$(VERSION)
+# Extra arguments for go test, e.g. make test ARGS='-run Login -v'
+ARGS ?=
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^##: / { print "\n" substr($$0, 5) } /^[a-z][a-z0-9-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+
+##: Running
+
+.PHONY: run
+run: build ## Start the service with everything it needs; Ctrl-C stops all of it
+	@[ -n "$${UMS_DATABASE_URL:-}" ] || scripts/install-postgres >/dev/null
+	@UMS_BOOTSTRAP_ADMIN_EMAIL="$${UMS_BOOTSTRAP_ADMIN_EMAIL:-admin@localhost.test}" exec bin/ums serve
+
+.PHONY: build
+build: ## Build bin/ums, static and stripped
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ums ./cmd/ums
+
+.PHONY: migrate
+migrate: build ## Apply pending migrations to the database in UMS_DATABASE_URL (ums serve does so by itself)
+	@bin/ums migrate up
+
+##: Testing
+
+.PHONY: test
+test: ## Run every test; the three parts below in one go
+	scripts/with-database $(GO) test $(ARGS) ./...
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no database
+	$(GO) test $(ARGS) $$(scripts/test-packages unit)
+
+.PHONY: test-integration
+test-integration: ## Run the tests that use a database, all but the end-to-end ones
+	scripts/with-database $(GO) test $(ARGS) $$(scripts/test-packages integration)
+
+.PHONY: test-e2e
+test-e2e: ## Run the tests that drive the built binary
+	scripts/with-database $(GO) test $(ARGS) $$(scripts/test-packages e2e)
+
+.PHONY: bench
+bench: ## Run the benchmarks of the hot paths
+	scripts/with-database $(GO) test -run '^$$' -bench . -benchmem ./...
+
+##: Checking
+
+.PHONY: check
+check: check-fmt check-generated lint lint-shell lint-api test-race ## Everything that CI runs, the quick parts first
+
+.PHONY: test-race
+test-race: ## Run every test under the race detector
+	scripts/with-database $(GO) test -race $(ARGS) ./...
+
+.PHONY: check-fmt
+check-fmt: $(BIN)/gofumpt-$(GOFUMPT_VERSION) ## Find files that are not formatted
+	@files=$$(git ls-files --cached --others --exclude-standard -- '*.go' | xargs -r ls 2>/dev/null | xargs -r $< -l); \
+	if [ -n "$$files" ]; then echo "not formatted; run make fmt:"; echo "$$files"; exit 1; fi
+
+.PHONY: fmt
+fmt: $(BIN)/gofumpt-$(GOFUMPT_VERSION) ## Format the Go code
+	@git ls-files --cached --others --exclude-standard -- '*.go' | xargs -r ls 2>/dev/null | xargs -r $< -w
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Vet and lint the Go code
+	$(GO) vet ./...
+	$< run ./...
+
+.PHONY: lint-shell
+lint-shell: ## Lint the shell scripts, where shellcheck is installed
+	@if command -v shellcheck >/dev/null; then \
+		grep -lIE '^#!.*(ba)?sh$$' $$(git ls-files --cached --others --exclude-standard -- scripts .ci deploy) | xargs -r shellcheck -x; \
+	else echo "shellcheck is not installed; the scripts stay unchecked"; fi
+
+.PHONY: lint-api
+lint-api: ## Lint the HTTP contract, where npm is installed
+	@if command -v npm >/dev/null; then \
+		scripts/npm-tool @redocly/cli $(REDOCLY_VERSION) redocly lint api/openapi.yaml; \
+	else echo "npm is not installed; the contract stays unlinted"; fi
+
+##: Generating
+
+.PHONY: generate
+generate: ## Write the contract and the TypeScript types into api/
+	@scripts/generate api
+
+.PHONY: check-generated
+check-generated: ## Find generated files that are not fresh
+	@scripts/check-generated
+
+##: Packaging
+
+.PHONY: docker
+docker: ## Build the container image
+	docker build --build-arg VERSION='$(VERSION)' -t '$(IMAGE)' .
+
+.PHONY: clean
+clean: ## Remove what was built; .data (the database) and .cache (the tools) stay
+	rm -rf bin dist
+
+# The version is part of the file's name, so that a new pin brings a new tool.
+$(BIN)/gofumpt-$(GOFUMPT_VERSION):
+	@echo "Installing gofumpt $(GOFUMPT_VERSION)"
+	@GOBIN='$(BIN)' $(GO) install mvdan.cc/gofumpt@$(GOFUMPT_VERSION)
+	@mv '$(BIN)/gofumpt' '$@'
+
+$(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	@echo "Building golangci-lint $(GOLANGCI_LINT_VERSION); this takes some minutes, once"
+	@GOBIN='$(BIN)' $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	@mv '$(BIN)/golangci-lint' '$@'
