@@ -1,0 +1,82 @@
+// Package deploy_test holds the packaging against the program: no container engine is needed.
+package deploy_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
+)
+
+type compose struct {
+	Services map[string]struct {
+		Image       string               `yaml:"image"`
+		Build       map[string]string    `yaml:"build"`
+		Environment map[string]string    `yaml:"environment"`
+		Volumes     []string             `yaml:"volumes"`
+		Ports       []string             `yaml:"ports"`
+		DependsOn   map[string]yaml.Node `yaml:"depends_on"`
+	} `yaml:"services"`
+	Volumes map[string]yaml.Node `yaml:"volumes"`
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", name))
+	require.NoError(t, err)
+	return string(b)
+}
+
+// documented returns the variables of .env.example, set or commented out.
+func documented(t *testing.T) map[string]bool {
+	t.Helper()
+	known := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^(?:# ?)?(UMS_[A-Z0-9_]+)=`).FindAllStringSubmatch(read(t, ".env.example"), -1) {
+		known[m[1]] = true
+	}
+	require.NotEmpty(t, known)
+	return known
+}
+
+func TestComposeFilesHoldTogether(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"docker-compose.yml", "docker-compose.dev.yml"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var c compose
+			require.NoError(t, yaml.Unmarshal([]byte(read(t, name)), &c))
+			require.Contains(t, c.Services, "ums")
+			for service, s := range c.Services {
+				require.NotEmpty(t, s.Image, service)
+				for other := range s.DependsOn {
+					require.Contains(t, c.Services, other, service)
+				}
+				for _, v := range s.Volumes {
+					source, _, _ := strings.Cut(v, ":")
+					if strings.HasPrefix(source, "./") {
+						require.DirExists(t, filepath.Join("..", source), service)
+					} else {
+						require.Contains(t, c.Volumes, source, service)
+					}
+				}
+				for _, p := range s.Ports {
+					require.Regexp(t, `^127\.0\.0\.1:`, p, "a published port would pass by the host's firewall: %s", service)
+				}
+			}
+		})
+	}
+}
+
+func TestPackagingSetsKnownVariablesOnly(t *testing.T) {
+	t.Parallel()
+	known := documented(t)
+	for _, name := range []string{"docker-compose.yml", "docker-compose.dev.yml", "Dockerfile"} {
+		for _, variable := range regexp.MustCompile(`\bUMS_[A-Z0-9_]+`).FindAllString(read(t, name), -1) {
+			require.True(t, known[variable], "%s sets %s, which .env.example does not know", name, variable)
+		}
+	}
+}
