@@ -1,0 +1,240 @@
+package role
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/postgres"
+)
+
+// Authorizer is the lattice: the one check below every path on which somebody gives, takes or touches something.
+// It decides from the database inside the caller's transaction, by ids, never from what a cache remembers of the
+// caller. The service itself (actor.System) passes; API keys count as their scopes within their owner's permissions.
+//
+// Two transactions at once are as if one came after the other: a role that gains a permission while it is being
+// assigned gained it afterwards, by somebody who may give that permission.
+type Authorizer struct{}
+
+// Effective returns the permissions that an account holds now, whatever its status; with until, only those that its
+// present assignments still give it then. Sorted; not found is empty.
+func (Authorizer) Effective(ctx context.Context, db postgres.DB, user id.ID, until *time.Time) (actor.Permissions, error) {
+	if until == nil {
+		return effective(ctx, db, user, now)
+	}
+	return effective(ctx, db, user, lasting(until))
+}
+
+// CheckGrant refuses, with actor.ErrEscalation, to give what lies outside the caller's own set. The grant ends at
+// until (nil: never), and only holds of the caller that last as long count.
+func (Authorizer) CheckGrant(ctx context.Context, tx postgres.Tx, by actor.Actor, what actor.Permissions, until *time.Time) error {
+	return checkWithin(ctx, tx, by, what, lasting(until))
+}
+
+// CheckOwn refuses, with actor.ErrEscalation, what lies outside the caller's set of this moment. It is for what is
+// bounded anew at each use (the scopes of a key), and for what is taken away.
+func (Authorizer) CheckOwn(ctx context.Context, tx postgres.Tx, by actor.Actor, what actor.Permissions) error {
+	return checkWithin(ctx, tx, by, what, now)
+}
+
+func checkWithin(ctx context.Context, tx postgres.Tx, by actor.Actor, what actor.Permissions, h horizon) error {
+	if by.Kind == actor.System || len(what) == 0 {
+		return nil
+	}
+	own, err := ownOf(ctx, tx, by, h)
+	if err != nil {
+		return err
+	}
+	if !own.Contains(what) {
+		return actor.ErrEscalation
+	}
+	return nil
+}
+
+// CheckTarget refuses, with actor.ErrEscalation, to touch an account that holds a built-in permission, or a wildcard
+// over one, which the caller lacks. Everyone may touch himself in a session.
+func (Authorizer) CheckTarget(ctx context.Context, tx postgres.Tx, by actor.Actor, user id.ID) error {
+	return checkAgainst(ctx, tx, by, user, touchesBuiltin)
+}
+
+// CheckControl refuses, with actor.ErrEscalation, to hand out control over an account (a key, a reset factor) that
+// holds any permission which the caller lacks.
+func (Authorizer) CheckControl(ctx context.Context, tx postgres.Tx, by actor.Actor, user id.ID) error {
+	return checkAgainst(ctx, tx, by, user, func(string) bool { return true })
+}
+
+func checkAgainst(ctx context.Context, tx postgres.Tx, by actor.Actor, user id.ID, counts func(string) bool) error {
+	if by.Kind == actor.System || (by.Kind == actor.User && by.Is(user)) {
+		return nil
+	}
+	theirs, err := effective(ctx, tx, user, now)
+	if err != nil {
+		return err
+	}
+	theirs = slices.DeleteFunc(theirs, func(p string) bool { return !counts(p) })
+	return checkWithin(ctx, tx, by, theirs, now)
+}
+
+// ownOf returns what the caller may do. Nobody may do nothing.
+func ownOf(ctx context.Context, tx postgres.Tx, by actor.Actor, h horizon) (actor.Permissions, error) {
+	switch by.Kind {
+	case actor.System:
+		return actor.Permissions{actor.All}, nil
+	case actor.User:
+		return effective(ctx, tx, by.UserID, h)
+	case actor.APIKey:
+		owner, err := effective(ctx, tx, by.UserID, h)
+		if err != nil {
+			return nil, err
+		}
+		scopes, err := scopesOf(ctx, tx, by.KeyID)
+		if err != nil {
+			return nil, err
+		}
+		return owner.Intersect(scopes), nil
+	default:
+		return nil, nil
+	}
+}
+
+// KeepAnAdmin guards the last administrator: an active, verified human with a password who holds role admin directly
+// and without an end. Call it before a change that could cost one, and check after the change, in the same
+// transaction: check returns ErrLastAdmin when there was one and there is none any more. Until the transaction ends
+// others that call it wait.
+func (Authorizer) KeepAnAdmin(ctx context.Context, tx postgres.Tx) (check func(ctx context.Context) error, err error) {
+	if err := lockAdmins(ctx, tx); err != nil {
+		return nil, err
+	}
+	before, err := countAdmins(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		if before == 0 {
+			return nil
+		}
+		after, err := countAdmins(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if after == 0 {
+			return ErrLastAdmin
+		}
+		return nil
+	}, nil
+}
+
+// CheckRegistered refuses names that are neither registered permissions, nor the wildcard of a resource that has one,
+// nor *: a validation fault per name at pointer/N, code unknown_permission. The rows stay locked against deletion
+// until tx ends, so call it in the transaction that stores the names.
+func (a Authorizer) CheckRegistered(ctx context.Context, tx postgres.Tx, pointer string, names []string) error {
+	unknown, err := a.unregistered(ctx, tx, pointer, names)
+	if err != nil {
+		return err
+	}
+	return invalid(unknown)
+}
+
+func (Authorizer) unregistered(ctx context.Context, tx postgres.Tx, pointer string, names []string) ([]fault.Field, error) {
+	var plain, resources []string
+	for _, name := range names {
+		if resource, ok := resourceOf(name); ok {
+			resources = append(resources, resource)
+		} else if permissionName.MatchString(name) {
+			plain = append(plain, name)
+		}
+	}
+	found, err := registered(ctx, tx, plain, resources)
+	if err != nil {
+		return nil, err
+	}
+	good := map[string]bool{actor.All: true}
+	for _, name := range found {
+		resource, _, _ := strings.Cut(name, ":")
+		good[name], good[resource+":*"] = true, true
+	}
+	var unknown []fault.Field
+	for i, name := range names {
+		if !good[name] {
+			unknown = append(unknown, fault.Field{
+				Pointer: pointer + "/" + strconv.Itoa(i), Code: "unknown_permission",
+				Detail: "This is no registered permission, no wildcard of a resource that has one, and not *.",
+			})
+		}
+	}
+	return unknown, nil
+}
+
+// find returns the ids of the roles of these names, locked against deletion, and a fault for each name that is none.
+func find(ctx context.Context, tx postgres.Tx, pointer string, names []string) ([]id.ID, []fault.Field, error) {
+	if len(names) == 0 {
+		return nil, nil, nil
+	}
+	ids, err := idsOf(ctx, tx, names)
+	if err != nil {
+		return nil, nil, err
+	}
+	var roles []id.ID
+	var unknown []fault.Field
+	for i, name := range names {
+		role, ok := ids[name]
+		switch {
+		case !ok:
+			unknown = append(unknown, fault.Field{
+				Pointer: pointer + "/" + strconv.Itoa(i), Code: "unknown_role", Detail: "There is no role of this name.",
+			})
+		case !slices.Contains(roles, role):
+			roles = append(roles, role)
+		}
+	}
+	return roles, unknown, nil
+}
+
+func invalid(fields []fault.Field) error {
+	var v fault.Validation
+	for _, f := range fields {
+		v.Add(f.Pointer, f.Code, f.Detail)
+	}
+	return v.Err()
+}
+
+// GrantNames gives an account roles by name, for good, with everything that giving needs: a session, roles:assign, and
+// contents within the caller's own. Unknown names are a validation fault at pointer/N, code unknown_role; role `user`
+// may be named and changes nothing, since everyone has it. The caller records the event and announces the change.
+func (a Authorizer) GrantNames(
+	ctx context.Context, tx postgres.Tx, by actor.Actor, user id.ID, pointer string, names []string,
+) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if by.Kind == actor.APIKey {
+		return ErrSessionRequired
+	}
+	if !by.May(AssignPermission) {
+		return actor.Denied(AssignPermission)
+	}
+	roles, unknown, err := find(ctx, tx, pointer, names)
+	if err != nil {
+		return err
+	}
+	if err := invalid(unknown); err != nil {
+		return err
+	}
+	roles = slices.DeleteFunc(roles, func(role id.ID) bool { return role == UserID })
+	if len(roles) == 0 {
+		return nil
+	}
+	content, err := contentOf(ctx, tx, roles)
+	if err != nil {
+		return err
+	}
+	if err := a.CheckGrant(ctx, tx, by, content, nil); err != nil {
+		return err
+	}
+	return assign(ctx, tx, user, roles, nil)
+}
