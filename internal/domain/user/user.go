@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/text/language"
 
+	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/patch"
@@ -44,9 +45,6 @@ const (
 	WritePermission  = "users:write"
 	DeletePermission = "users:delete"
 )
-
-// ImpliedRole is the role that every human holds from activation on; it has no row in user_roles.
-const ImpliedRole = "user"
 
 // MaxDisplayName and MaxExternalID are lengths in code points.
 const (
@@ -109,10 +107,14 @@ type AdminChanges struct {
 }
 
 // CheckDisplayName records what is wrong with a name.
-func CheckDisplayName(v *fault.Validation, pointer, name string) { text.Line(v, pointer, name, MaxDisplayName) }
+func CheckDisplayName(v *fault.Validation, pointer, name string) {
+	text.Line(v, pointer, name, MaxDisplayName)
+}
 
 // CheckExternalID records what is wrong with another system's name for the account.
-func CheckExternalID(v *fault.Validation, pointer, name string) { text.Line(v, pointer, name, MaxExternalID) }
+func CheckExternalID(v *fault.Validation, pointer, name string) {
+	text.Line(v, pointer, name, MaxExternalID)
+}
 
 // ParseLocale returns the canonical form of a BCP 47 language tag, or records what is wrong with it.
 func ParseLocale(v *fault.Validation, pointer, tag string) string {
@@ -189,30 +191,34 @@ func forbidden(tree any) bool {
 	return false
 }
 
-// ObjectDiff returns the top-level members of two objects that differ, before and after, for the audit log.
-func ObjectDiff(before, after jsontext.Value) (from, to map[string]jsontext.Value) {
+// objectChange records the top-level members of an object that differ, before and after.
+func objectChange(changes map[string]audit.Change, name string, before, after jsontext.Value) {
 	var b, a map[string]jsontext.Value
 	if json.Unmarshal(before, &b) != nil || json.Unmarshal(after, &a) != nil {
-		return nil, nil
+		return
 	}
-	from, to = map[string]jsontext.Value{}, map[string]jsontext.Value{}
-	for name, old := range b {
-		if now, ok := a[name]; !ok {
-			from[name] = old
-		} else if !sameJSON(old, now) {
-			from[name], to[name] = old, now
+	from, to := map[string]jsontext.Value{}, map[string]jsontext.Value{}
+	for member, old := range b {
+		if now, ok := a[member]; !ok || !sameJSON(old, now) {
+			from[member] = old
 		}
 	}
-	for name, now := range a {
-		if _, ok := b[name]; !ok {
-			to[name] = now
+	for member, now := range a {
+		if old, ok := b[member]; !ok || !sameJSON(old, now) {
+			to[member] = now
 		}
 	}
-	return from, to
+	if len(from)+len(to) > 0 {
+		changes[name] = audit.Change{From: from, To: to}
+	}
 }
 
 // sameJSON compares by canonical form (RFC 8785): the database writes members in an order and spacing of its own.
 func sameJSON(a, b jsontext.Value) bool {
 	a, b = a.Clone(), b.Clone()
 	return a.Canonicalize() == nil && b.Canonicalize() == nil && bytes.Equal(a, b)
+}
+
+func same(a, b *string) bool {
+	return a == b || a != nil && b != nil && *a == *b
 }

@@ -1,0 +1,214 @@
+package user
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/user-management-service/ums/internal/domain/role"
+	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/postgres"
+)
+
+// columns of an account u, in the order of scan. An expired grant is a null among the names of the roles. The names are
+// looked up one by one inside an ARRAY: most accounts have no grant, and for them this is a single probe of an index
+// (a join makes the planner read the whole of user_roles for a page of fifty).
+const columns = `u.id, u.kind, u.email, u.email_verified, u.display_name, u.locale, u.timezone, u.status,
+	u.metadata, u.app_metadata, u.external_id, u.mfa_enabled, u.last_login_at, u.created_at, u.updated_at, u.version,
+	ARRAY(SELECT CASE WHEN g.expires_at <= now() THEN NULL ELSE (SELECT r.name FROM roles r WHERE r.id = g.role_id) END
+		FROM user_roles g WHERE g.user_id = u.id)`
+
+// scan reads one account. Each expired grant raises the version, since the expiry changed the body without a write;
+// so whatever renews or removes such a grant raises it by two.
+func scan(rows pgx.CollectableRow) (*User, error) {
+	var r User
+	var metadata, appMetadata []byte
+	var names []*string
+	err := rows.Scan(&r.ID, &r.Kind, &r.Email, &r.EmailVerified, &r.DisplayName, &r.Locale, &r.Timezone, &r.Status,
+		&metadata, &appMetadata, &r.ExternalID, &r.MFAEnabled, &r.LastLoginAt, &r.CreatedAt, &r.UpdatedAt, &r.Version, &names)
+	if err != nil {
+		return nil, err
+	}
+	r.Metadata, r.AppMetadata = metadata, appMetadata
+	r.Roles = make([]string, 0, len(names)+1)
+	if r.Kind == Human && r.Status != Pending {
+		r.Roles = append(r.Roles, role.UserName)
+	}
+	for _, name := range names {
+		if name == nil {
+			r.Version++
+			continue
+		}
+		r.Roles = append(r.Roles, *name)
+	}
+	slices.Sort(r.Roles)
+	r.inUTC()
+	return &r, nil
+}
+
+func (u *User) inUTC() {
+	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
+	if u.LastLoginAt != nil {
+		at := u.LastLoginAt.UTC()
+		u.LastLoginAt = &at
+	}
+}
+
+// Find reads these accounts in one statement; unknown ids are absent from the result.
+func Find(ctx context.Context, db postgres.DB, ids []id.ID) (map[id.ID]*User, error) {
+	rows, err := db.Query(ctx, `
+		SELECT `+columns+`
+		FROM users u
+		WHERE u.id = ANY($1)`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, scan)
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	users := make(map[id.ID]*User, len(found))
+	for _, r := range found {
+		users[r.ID] = r
+	}
+	return users, nil
+}
+
+// Lock reads an account and keeps every other transaction from changing it until tx ends; fault.ErrNotFound when there
+// is none. Grants of roles are not locked.
+func Lock(ctx context.Context, tx postgres.Tx, user id.ID) (*User, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT `+columns+`
+		FROM users u
+		WHERE u.id = $1
+		FOR NO KEY UPDATE OF u`, user)
+	if err != nil {
+		return nil, fmt.Errorf("lock user: %w", err)
+	}
+	found, err := pgx.CollectExactlyOneRow(rows, scan)
+	if postgres.NoRows(err) {
+		return nil, fault.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock user: %w", err)
+	}
+	return found, nil
+}
+
+// Draft is a new account. Whoever makes one has checked what stands in it.
+type Draft struct {
+	Kind          Kind
+	Email         string // with Norm from ParseEmail; empty for a service account
+	EmailNorm     string
+	EmailVerified bool
+	Status        Status
+	PasswordHash  *string
+	DisplayName   *string
+	Locale        *string
+	ExternalID    *string
+	Metadata      jsontext.Value // nil: {}
+	AppMetadata   jsontext.Value
+}
+
+// Insert makes an account and returns its id, or ErrEmailTaken, or ErrExternalID. The failed statement ends tx.
+func Insert(ctx context.Context, tx postgres.Tx, d Draft) (id.ID, error) {
+	user := id.New()
+	_, err := tx.Exec(ctx, `
+		INSERT INTO users (id, kind, email, email_norm, email_verified, status, password_hash, display_name, locale,
+			external_id, metadata, app_metadata)
+		VALUES ($1, $2, nullif($3, ''), nullif($4, ''), $5, $6, $7, $8, $9, $10, $11, $12)`,
+		user, d.Kind, d.Email, d.EmailNorm, d.EmailVerified, d.Status, d.PasswordHash, d.DisplayName, d.Locale,
+		d.ExternalID, object(d.Metadata), object(d.AppMetadata))
+	if err != nil {
+		return id.Nil, fmt.Errorf("insert user: %w", taken(err))
+	}
+	return user, nil
+}
+
+// taken gives the unique columns their refusals.
+func taken(err error) error {
+	switch postgres.Constraint(err) {
+	case "users_email_norm_key":
+		return ErrEmailTaken
+	case "users_external_id_key":
+		return ErrExternalID
+	}
+	return err
+}
+
+func object(v jsontext.Value) string {
+	if v == nil {
+		return "{}"
+	}
+	return string(v)
+}
+
+// save writes what Changes and AdminChanges may have changed, and raises the version.
+func save(ctx context.Context, tx postgres.Tx, u *User) error {
+	err := tx.QueryRow(ctx, `
+		UPDATE users SET display_name = $2, locale = $3, timezone = $4, metadata = $5, app_metadata = $6, external_id = $7,
+			version = version + 1, updated_at = now()
+		WHERE id = $1
+		RETURNING updated_at`,
+		u.ID, u.DisplayName, u.Locale, u.Timezone, object(u.Metadata), object(u.AppMetadata), u.ExternalID).Scan(&u.UpdatedAt)
+	if err != nil {
+		return fmt.Errorf("update user: %w", taken(err))
+	}
+	u.UpdatedAt = u.UpdatedAt.UTC()
+	u.Version++
+	return nil
+}
+
+// SetStatus moves an account to a status and raises its version. Deleting starts its grace; every other status ends it.
+func SetStatus(ctx context.Context, tx postgres.Tx, u *User, to Status) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE users SET status = $2, deleted_at = CASE WHEN $2 = 'deleting' THEN now() END,
+			version = version + 1, updated_at = now()
+		WHERE id = $1`, u.ID, to)
+	if err != nil {
+		return fmt.Errorf("set status of user: %w", err)
+	}
+	return nil
+}
+
+// SetEmail gives an account another address, unproven, or returns ErrEmailTaken. What was sealed to the old address
+// dies with the epoch.
+func SetEmail(ctx context.Context, tx postgres.Tx, user id.ID, email, norm string) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE users SET email = $2, email_norm = $3, email_verified = false, auth_epoch = auth_epoch + 1,
+			version = version + 1, updated_at = now()
+		WHERE id = $1`, user, email, norm)
+	if err != nil {
+		return fmt.Errorf("set address of user: %w", taken(err))
+	}
+	return nil
+}
+
+// Remove deletes the account's row, and by its references everything that hangs on it.
+func Remove(ctx context.Context, tx postgres.Tx, user id.ID) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM users WHERE id = $1`, user); err != nil {
+		return fmt.Errorf("delete user: %w", err)
+	}
+	return nil
+}
+
+// Expired returns at most limit accounts whose deletion was asked for longer than grace ago.
+func Expired(ctx context.Context, db postgres.DB, grace time.Duration, limit int) ([]id.ID, error) {
+	rows, err := db.Query(ctx, `
+		SELECT id FROM users
+		WHERE status = 'deleting' AND deleted_at <= now() - make_interval(secs => $1)
+		ORDER BY deleted_at LIMIT $2`, grace.Seconds(), limit)
+	if err != nil {
+		return nil, fmt.Errorf("find users to purge: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[id.ID])
+	if err != nil {
+		return nil, fmt.Errorf("find users to purge: %w", err)
+	}
+	return ids, nil
+}
