@@ -1,0 +1,120 @@
+package notify
+
+import (
+	"time"
+
+	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/secret"
+)
+
+// Mail is one mail to be sent: to whom, in which language, with what content.
+type Mail struct {
+	UserID  id.ID // whose account it is about; id.Nil when there is none. The mail goes when the account goes
+	To      string
+	Locale  string // a BCP 47 tag; the closest template language is taken, else English
+	Content Content
+}
+
+// Content is what a mail says: one of the types below. Names and devices in it come from people: they are shown, but
+// cannot make a link or break out of their place.
+type Content interface {
+	template() string
+	// life is how long the mail is worth sending: a link that has expired helps nobody.
+	life() time.Duration
+	// values are the template's variables; durations and times are worded in the language of l.
+	values(links Links, l language) map[string]string
+}
+
+// noticeLife is for mails without a token: older than this a notice confuses more than it tells.
+const noticeLife = 72 * time.Hour
+
+// VerifyEmail asks to confirm an address. The click alone proves a mailbox; the page behind it asks for the password.
+type VerifyEmail struct {
+	Name     string
+	Token    secret.Text
+	Life     time.Duration // of the token
+	Code     secret.Text   // 8 digits; empty where no registration waits for it
+	CodeLife time.Duration
+}
+
+func (VerifyEmail) template() string      { return "verify_email" }
+func (c VerifyEmail) life() time.Duration { return c.Life }
+func (c VerifyEmail) values(links Links, l language) map[string]string {
+	v := map[string]string{
+		"name": harmless(c.Name), "link": links.VerifyEmail(c.Token), "life": l.duration(c.Life),
+		"code": c.Code.Reveal(), "code_life": "",
+	}
+	if !c.Code.Empty() {
+		v["code_life"] = l.duration(c.CodeLife)
+	}
+	return v
+}
+
+// AlreadyRegistered answers a registration with an address that has an account. It holds no token.
+type AlreadyRegistered struct{ Name string }
+
+func (AlreadyRegistered) template() string    { return "already_registered" }
+func (AlreadyRegistered) life() time.Duration { return noticeLife }
+func (c AlreadyRegistered) values(Links, language) map[string]string {
+	return map[string]string{"name": harmless(c.Name)}
+}
+
+// Invitation asks someone to take an account that was made for him.
+type Invitation struct {
+	Name      string
+	InvitedBy string // a display name; empty when an operator did it
+	Token     secret.Text
+	Life      time.Duration
+}
+
+func (Invitation) template() string      { return "invitation" }
+func (c Invitation) life() time.Duration { return c.Life }
+func (c Invitation) values(links Links, l language) map[string]string {
+	return map[string]string{
+		"name": harmless(c.Name), "invited_by": harmless(c.InvitedBy),
+		"link": links.AcceptInvitation(c.Token), "life": l.duration(c.Life),
+	}
+}
+
+// SessionReuse tells that a refresh token came back after it had been used, and that its session was ended.
+type SessionReuse struct {
+	Name   string
+	Device string // the session's name or user agent
+	At     time.Time
+}
+
+func (SessionReuse) template() string    { return "session_reuse" }
+func (SessionReuse) life() time.Duration { return noticeLife }
+func (c SessionReuse) values(Links, language) map[string]string {
+	return map[string]string{"name": harmless(c.Name), "device": harmless(c.Device), "time": moment(c.At)}
+}
+
+// EmailCorrectedOld tells the former address that an administrator changed it. It does not say to what.
+type EmailCorrectedOld struct {
+	Name string
+	At   time.Time
+}
+
+func (EmailCorrectedOld) template() string    { return "email_corrected_old" }
+func (EmailCorrectedOld) life() time.Duration { return noticeLife }
+func (c EmailCorrectedOld) values(Links, language) map[string]string {
+	return map[string]string{"name": harmless(c.Name), "time": moment(c.At)}
+}
+
+// EmailCorrectedNew tells the new address, and asks to confirm it with the account's password.
+type EmailCorrectedNew struct {
+	Name  string
+	Token secret.Text
+	Life  time.Duration
+}
+
+func (EmailCorrectedNew) template() string      { return "email_corrected_new" }
+func (c EmailCorrectedNew) life() time.Duration { return c.Life }
+func (c EmailCorrectedNew) values(links Links, l language) map[string]string {
+	return map[string]string{
+		"name": harmless(c.Name), "link": links.VerifyEmail(c.Token), "life": l.duration(c.Life),
+	}
+}
+
+// moment words a time alike in all languages.
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
