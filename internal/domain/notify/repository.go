@@ -95,7 +95,7 @@ func delay(ctx context.Context, db postgres.DB, mail id.ID, reason string) error
 }
 
 // sweep empties expired mails whose job was lost (discarded after panics, deleted by hand): an address or a token must
-// not lie here for ever. It reads the whole queue, which is short.
+// not lie here for ever.
 func sweep(ctx context.Context, db postgres.DB) error {
 	_, err := db.Exec(ctx, `
 		UPDATE mail_messages SET state = 'canceled', payload = NULL, recipient = NULL,
