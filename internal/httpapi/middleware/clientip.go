@@ -12,10 +12,10 @@ import (
 // Prefixes is a list of networks, from "10.0.0.0/8, 192.0.2.7": a bare address is that address alone.
 type Prefixes []netip.Prefix
 
-// Decode lets envconfig fill Prefixes.
-func (p *Prefixes) Decode(value string) error {
+// UnmarshalText reads Prefixes from the configuration.
+func (p *Prefixes) UnmarshalText(value []byte) error {
 	var out Prefixes
-	for text := range strings.SplitSeq(value, ",") {
+	for text := range strings.SplitSeq(string(value), ",") {
 		text = strings.TrimSpace(text)
 		if text == "" {
 			continue

@@ -13,10 +13,10 @@ import (
 // "https://app.example.com, http://localhost:5173". There are no wildcards, since answers carry credentials.
 type Origins []string
 
-// Decode lets envconfig fill Origins.
-func (o *Origins) Decode(value string) error {
+// UnmarshalText reads Origins from the configuration.
+func (o *Origins) UnmarshalText(value []byte) error {
 	var out Origins
-	for text := range strings.SplitSeq(value, ",") {
+	for text := range strings.SplitSeq(string(value), ",") {
 		text = strings.TrimSpace(text)
 		if text == "" {
 			continue

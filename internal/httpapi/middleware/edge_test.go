@@ -58,16 +58,16 @@ func TestConfig(t *testing.T) {
 func TestConfigRefusals(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"10.0.0.0/33", "example.com", "10.0.0", "::ffff:10.0.0.0/104", "fe80::1%eth0", "*"} {
-		require.Error(t, new(middleware.Prefixes).Decode(text), text)
+		require.Error(t, new(middleware.Prefixes).UnmarshalText([]byte(text)), text)
 	}
 	for _, text := range []string{
 		"*", "null", "https://*.example.com", "app.example.com", "https://a.example/", "https://a.example/x", "https://u@a.example",
 		"ftp://a.example", "https://A.example", "https://", "https://a.example?x", "https://a.example#x",
 	} {
-		require.Error(t, new(middleware.Origins).Decode(text), text)
+		require.Error(t, new(middleware.Origins).UnmarshalText([]byte(text)), text)
 	}
 	for _, text := range []string{"*", "https://a.example", "a.example:8080", "a.example/x", "*.example.com", "u@a.example"} {
-		require.Error(t, new(middleware.Hosts).Decode(text), text)
+		require.Error(t, new(middleware.Hosts).UnmarshalText([]byte(text)), text)
 	}
 }
 

@@ -19,10 +19,10 @@ var ErrMisdirected = fault.New(fault.Misdirected, "misdirected_request", "This s
 // Hosts is a list of host names or addresses, without ports: "id.example.com, 192.0.2.7".
 type Hosts []string
 
-// Decode lets envconfig fill Hosts.
-func (h *Hosts) Decode(value string) error {
+// UnmarshalText reads Hosts from the configuration.
+func (h *Hosts) UnmarshalText(value []byte) error {
 	var out Hosts
-	for text := range strings.SplitSeq(value, ",") {
+	for text := range strings.SplitSeq(string(value), ",") {
 		text = strings.TrimSpace(text)
 		if text == "" {
 			continue

@@ -24,7 +24,7 @@ import (
 func (e *edge) limits(address, caller string, refused func(context.Context, string)) *middleware.RateLimits {
 	var cfg middleware.RateLimitConfig
 	for text, rate := range map[string]*ratelimit.Rate{address: &cfg.Address, caller: &cfg.Caller} {
-		if err := rate.Decode(text); err != nil {
+		if err := rate.UnmarshalText([]byte(text)); err != nil {
 			panic(err)
 		}
 	}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// usageError is a call that names something which does not exist.
+type usageError struct{ error }
+
+func asUsage(err error, target *usageError) bool { return errors.As(err, target) }
+
+// environment is what every command may look at.
+type environment struct {
+	vars   []string
+	stdout io.Writer
+}
+
+func newRoot(vars []string, stdout io.Writer) *cobra.Command {
+	e := &environment{vars: vars, stdout: stdout}
+	root := &cobra.Command{
+		Use:           "ums",
+		Short:         "User Management Service: users, roles, API keys, audit",
+		Long:          "User Management Service. Configuration comes from the environment: see .env.example.",
+		Example:       "  ums serve\n  ums admin create --email ada@example.com",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version,
+		Args:          noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(e.serve(), e.migrate(), e.admin(), e.openapi(), e.healthcheck(), e.version())
+	return root
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unknown command or argument %q; see %s --help", args[0], cmd.CommandPath())}
+	}
+	return nil
+}

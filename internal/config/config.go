@@ -1,0 +1,258 @@
+// Package config composes what each package reads from the environment into the service's configuration.
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/user-management-service/ums/internal/domain/account"
+	"github.com/user-management-service/ums/internal/domain/apikey"
+	"github.com/user-management-service/ums/internal/domain/auth"
+	"github.com/user-management-service/ums/internal/domain/session"
+	"github.com/user-management-service/ums/internal/domain/throttle"
+	"github.com/user-management-service/ums/internal/httpapi/middleware"
+	"github.com/user-management-service/ums/internal/platform/keyring"
+	"github.com/user-management-service/ums/internal/platform/mail"
+	"github.com/user-management-service/ums/internal/platform/password"
+	"github.com/user-management-service/ums/internal/platform/postgres"
+	"github.com/user-management-service/ums/internal/platform/secret"
+	"github.com/user-management-service/ums/internal/platform/telemetry"
+	"github.com/user-management-service/ums/internal/platform/token"
+)
+
+// Config is the whole configuration.
+type Config struct {
+	Service   Service
+	Bootstrap Bootstrap
+	Database  postgres.Config
+	Keys      keyring.Config
+	Mail      mail.Config
+	Edge      middleware.Config
+	Passwords password.Config
+	Tokens    token.Config
+	Auth      auth.Config
+	Sessions  session.Config
+	Throttle  throttle.Config
+	Accounts  account.Config
+	APIKeys   apikey.Config
+	Telemetry telemetry.Config
+}
+
+// Service is what concerns the process as a whole.
+type Service struct {
+	Env         string `envconfig:"UMS_ENV" default:"development"` // development or production
+	HTTPAddr    string `envconfig:"UMS_HTTP_ADDR" default:"127.0.0.1:8080"`
+	AdminAddr   string `envconfig:"UMS_ADMIN_ADDR" default:"127.0.0.1:9090"`
+	PublicURL   string `envconfig:"UMS_PUBLIC_URL" default:"http://localhost:8080"`
+	LinkBaseURL string `envconfig:"UMS_LINK_BASE_URL"` // empty: the service serves the pages of mailed links
+	ProductName string `envconfig:"UMS_PRODUCT_NAME" default:"UMS"`
+	DataDir     string `envconfig:"UMS_DATA_DIR" default:".data"`
+	DevRemote   bool   `envconfig:"UMS_DEV_REMOTE"` // development shortcuts on a listener that is not loopback
+}
+
+// Bootstrap is the first admin, made at the start when there is none.
+type Bootstrap struct {
+	AdminEmail    string      `envconfig:"UMS_BOOTSTRAP_ADMIN_EMAIL"`
+	AdminPassword secret.Text `envconfig:"UMS_BOOTSTRAP_ADMIN_PASSWORD"`
+}
+
+// Development says whether shortcuts are allowed.
+func (s Service) Development() bool { return s.Env == "development" }
+
+// Links returns the base of mailed links.
+func (s Service) Links() string {
+	if s.LinkBaseURL != "" {
+		return strings.TrimSuffix(s.LinkBaseURL, "/")
+	}
+	return s.PublicURL
+}
+
+// The struct tags that name a variable and its default.
+const (
+	tag        = "envconfig"
+	defaultTag = "default"
+)
+
+// Load reads the environment, all faults in one error. NAME_FILE reads the value of a secret NAME from a file.
+// It also returns the UMS_ variables that nothing reads: a slip of the pen, or another version's.
+func Load(environ []string) (*Config, []string, error) {
+	vars := env.ToMap(environ)
+	maps.DeleteFunc(vars, func(_, v string) bool { return v == "" }) // empty is unset
+	c := &Config{}
+	var errs []error
+	known := map[string]bool{}
+	for _, section := range c.sections() {
+		for name, isSecret := range variables(reflect.TypeOf(section).Elem()) {
+			known[name] = true
+			if isSecret {
+				known[name+"_FILE"] = true
+				errs = append(errs, readFile(vars, name))
+			}
+		}
+		errs = append(errs, parse(section, vars))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, nil, err
+	}
+	if err := c.complete(); err != nil {
+		return nil, nil, err
+	}
+	var unknown []string
+	for name := range vars {
+		if strings.HasPrefix(name, "UMS_") && !known[name] && !strings.HasPrefix(name, "UMS_TEST_") && name != "UMS_POSTGRES_BIN" {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return c, unknown, nil
+}
+
+// Names lists every variable, sorted.
+func Names() []string {
+	var names []string
+	for _, section := range (&Config{}).sections() {
+		names = slices.AppendSeq(names, maps.Keys(variables(reflect.TypeOf(section).Elem())))
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (c *Config) sections() []any {
+	v := reflect.ValueOf(c).Elem()
+	out := make([]any, v.NumField())
+	for i := range out {
+		out[i] = v.Field(i).Addr().Interface()
+	}
+	return out
+}
+
+var (
+	textType        = reflect.TypeFor[secret.Text]()
+	unmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+// variables lists those of a section, with whether each is a secret.
+func variables(t reflect.Type) map[string]bool {
+	out := map[string]bool{}
+	for f := range t.Fields() {
+		if name := f.Tag.Get(tag); name != "" && name != "-" {
+			out[name] = f.Type == textType
+		} else if f.Type.Kind() == reflect.Struct && !reflect.PointerTo(f.Type).Implements(unmarshalerType) {
+			maps.Copy(out, variables(f.Type))
+		}
+	}
+	return out
+}
+
+func readFile(vars map[string]string, name string) error {
+	path, ok := vars[name+"_FILE"]
+	if !ok {
+		return nil
+	}
+	if _, both := vars[name]; both {
+		return fmt.Errorf("%s and %s_FILE are both set; keep one", name, name)
+	}
+	content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return fmt.Errorf("%s_FILE: %w", name, err)
+	}
+	vars[name] = strings.TrimRight(string(content), "\r\n")
+	return nil
+}
+
+func parse(section any, vars map[string]string) error {
+	err := env.ParseWithOptions(section, env.Options{Environment: vars, TagName: tag, DefaultValueTagName: defaultTag})
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return err
+	}
+	errs := make([]error, len(all.Errors))
+	for i, e := range all.Errors {
+		errs[i] = e
+		var p env.ParseError
+		if errors.As(e, &p) {
+			errs[i] = fmt.Errorf("%s: %w", variableOf(reflect.TypeOf(section).Elem(), p.Name), p.Err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func variableOf(t reflect.Type, field string) string {
+	for f := range t.Fields() {
+		if f.Name == field && f.Tag.Get(tag) != "" {
+			return f.Tag.Get(tag)
+		}
+		if f.Type.Kind() == reflect.Struct {
+			if name := variableOf(f.Type, field); name != "" {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// complete checks what concerns several variables and fills in what follows from the machine.
+func (c *Config) complete() error {
+	var errs []error
+	s := &c.Service
+	s.PublicURL = strings.TrimSuffix(s.PublicURL, "/")
+	if s.Env != "development" && s.Env != "production" {
+		errs = append(errs, fmt.Errorf("UMS_ENV: %q is neither development nor production", s.Env))
+	}
+	errs = append(errs, checkURL("UMS_PUBLIC_URL", s.PublicURL, false))
+	if s.LinkBaseURL != "" {
+		errs = append(errs, checkURL("UMS_LINK_BASE_URL", s.LinkBaseURL, true))
+	}
+	if c.Database.MaxConns == 0 {
+		c.Database.MaxConns = int32(4 * runtime.NumCPU()) //nolint:gosec // a number of cores
+	}
+	if !c.Bootstrap.AdminPassword.Empty() && c.Bootstrap.AdminEmail == "" {
+		errs = append(errs, errors.New("UMS_BOOTSTRAP_ADMIN_PASSWORD needs UMS_BOOTSTRAP_ADMIN_EMAIL"))
+	}
+	errs = append(errs, c.Tokens.Validate())
+	if s.Development() && !s.DevRemote && !loopback(s.HTTPAddr) {
+		errs = append(errs, fmt.Errorf("UMS_HTTP_ADDR: %s is reachable from other machines, and UMS_ENV=development opens shortcuts; "+
+			"set UMS_ENV=production, listen on 127.0.0.1, or set UMS_DEV_REMOTE=true on a network that you trust", s.HTTPAddr))
+	}
+	if !s.Development() {
+		if c.Database.URL.Empty() {
+			errs = append(errs, errors.New("UMS_DATABASE_URL is required in production: postgres://user:password@host:5432/database"))
+		}
+		if !c.Bootstrap.AdminPassword.Empty() {
+			errs = append(errs, errors.New("UMS_BOOTSTRAP_ADMIN_PASSWORD works in development only; leave it empty and use the invitation"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkURL(name, text string, path bool) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%s: %q must be an http or https URL without user, query and fragment", name, text)
+	}
+	if !path && u.Path != "" {
+		return fmt.Errorf("%s: %q must not have a path", name, text)
+	}
+	return nil
+}
+
+// loopback says whether only this machine reaches the address.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,221 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/danielgtaylor/huma/v2/validation"
+	"github.com/go-chi/chi/v5"
+
+	"github.com/user-management-service/ums/internal/httpapi/problem"
+	"github.com/user-management-service/ums/internal/platform/fault"
+)
+
+const (
+	basePath = "/api/v1"
+	// maxBody is the size of any JSON body, in bytes.
+	maxBody = 1 << 20
+
+	mediaJSON  = "application/json"
+	mediaMerge = "application/merge-patch+json"
+)
+
+// huma keeps these in package variables; every API of a process wants the same.
+var setUpHuma = sync.OnceFunc(func() {
+	huma.ValidateStrictCasing = true
+	huma.DefaultArrayNullable = false
+	huma.NewError = func(int, string, ...error) huma.StatusError { return &problem.Document{} }
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		call := callFrom(ctx.Context())
+		doc := call.server.problems.Resolve(ctx.Context(), call.inputFault(status, msg, errs))
+		for name, values := range doc.GetHeaders() {
+			ctx.SetHeader(name, values[0])
+		}
+		return doc
+	}
+})
+
+// newAPI returns huma on the router: it documents, decodes and validates; the server's gate stands before it.
+func newAPI(s *Server, router chi.Router, version string) huma.API {
+	setUpHuma()
+	cfg := huma.DefaultConfig("User Management Service", version)
+	cfg.Info.Description = "Users, roles and permissions, scoped API keys and an audit log, over REST."
+	cfg.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
+	cfg.CreateHooks = nil // else a $schema member and a Link header are put into each answer
+	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
+	cfg.RejectUnknownQueryParameters = true
+	format := huma.Format{Marshal: marshalJSON, Unmarshal: unmarshalJSON}
+	cfg.Formats = map[string]huma.Format{mediaJSON: format, "json": format}
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", Description: "An access token, or an API key."},
+		"apiKey": {Type: "apiKey", In: "header", Name: "X-API-Key", Description: "An API key."},
+	}
+	return huma.NewAPI(cfg, &adapter{server: s, router: router})
+}
+
+// adapter puts each operation of huma behind the gate of its route.
+type adapter struct {
+	server *Server
+	router chi.Router
+}
+
+const routeKey = "route"
+
+// Handle implements huma.Adapter.
+func (a *adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
+	route, ok := op.Metadata[routeKey].(*Route)
+	if !ok {
+		panic(fmt.Sprintf("httpapi: operation %s has no route", op.OperationID))
+	}
+	a.router.MethodFunc(op.Method, op.Path, func(w http.ResponseWriter, r *http.Request) {
+		a.server.serve(route, w, r, func(w http.ResponseWriter, r *http.Request) {
+			ctx := exchange{Context: humachi.NewContext(op, r, w), w: w}
+			handler(&ctx)
+			ctx.finish()
+		})
+	})
+}
+
+// ServeHTTP implements huma.Adapter.
+func (a *adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.router.ServeHTTP(w, r) }
+
+// exchange is huma's context with a response that goes out in one piece, with its length.
+type exchange struct {
+	huma.Context
+	w      http.ResponseWriter
+	status int
+	sent   bool
+}
+
+// Unwrap lets humachi find its own context.
+func (x *exchange) Unwrap() huma.Context { return x.Context }
+
+// SetReadDeadline implements huma.Context: the body has been read and its time was bounded there.
+func (x *exchange) SetReadDeadline(time.Time) error { return nil }
+
+// SetStatus implements huma.Context.
+func (x *exchange) SetStatus(status int) { x.status = status }
+
+// Status implements huma.Context.
+func (x *exchange) Status() int { return x.status }
+
+// BodyWriter implements huma.Context.
+func (x *exchange) BodyWriter() io.Writer { return x }
+
+// Write sends the whole body: our format writes once.
+func (x *exchange) Write(p []byte) (int, error) {
+	if !x.sent {
+		x.w.Header()["Content-Length"] = []string{itoa(len(p))}
+		x.finish()
+	}
+	return x.w.Write(p)
+}
+
+func (x *exchange) finish() {
+	if !x.sent {
+		x.sent = true
+		if x.status != 0 {
+			x.w.WriteHeader(x.status)
+		}
+	}
+}
+
+// inputFault is what a client is told of an input that huma refused: all faults in one answer, none with its value.
+func (c *call) inputFault(status int, msg string, errs []error) error {
+	switch {
+	case status == http.StatusBadRequest && len(c.faults) == 0:
+		return errMalformed.WithDetail("The request needs a body that is one well-formed JSON document.")
+	case status == http.StatusRequestTimeout:
+		return problem.ErrTimeout
+	case status == http.StatusUnsupportedMediaType:
+		return errMediaType
+	case status >= http.StatusInternalServerError || len(errs) == 0 && len(c.faults) == 0:
+		return fmt.Errorf("huma: %d %s: %v", status, msg, errs)
+	}
+	var v fault.Validation
+	for _, f := range c.faults {
+		v.Add(f.Pointer, f.Code, f.Detail)
+	}
+	for _, err := range errs {
+		d, ok := err.(huma.ErrorDetailer) //nolint:errorlint // huma's own values, never wrapped
+		if !ok {
+			return fmt.Errorf("huma: %d %s: %w", status, msg, err)
+		}
+		detail := d.ErrorDetail()
+		if status == http.StatusBadRequest {
+			continue // the parser's word on what checkJSON has already said better
+		}
+		f := inputField(detail.Location, detail.Message)
+		v.Add(f.Pointer, f.Code, f.Detail)
+	}
+	return v.Err()
+}
+
+// Codes of the faults of single values, by the beginning of huma's message. Longer beginnings come first.
+var inputCodes = []struct{ message, code, detail string }{
+	{"unknown query parameter", "unknown_parameter", "This parameter does not exist here."},
+	{"required ", "required", "This parameter is required."},
+	{validation.MsgUnexpectedProperty, "unknown_field", "This field does not exist here; names are case-sensitive."},
+	{"expected required property", "required", "This field is required."},
+	{"expected length <=", "too_long", ""},
+	{"expected length >=", "too_short", ""},
+	{"expected array length <=", "too_many", ""},
+	{"expected array length >=", "too_few", ""},
+	{"expected array items to be unique", "not_unique", ""},
+	{"expected object with at most", "too_many", ""},
+	{"expected object with at least", "too_few", ""},
+	{"expected number <", "out_of_range", ""},
+	{"expected number >", "out_of_range", ""},
+	{"expected value to be one of", "not_allowed", ""},
+	{"expected string to match pattern", "invalid_format", ""},
+	{"expected string to be", "invalid_format", ""},
+	{validation.MsgExpectedBoolean, "invalid_type", ""},
+	{validation.MsgExpectedNumber, "invalid_type", ""},
+	{validation.MsgExpectedInteger, "invalid_type", ""},
+	{validation.MsgExpectedString, "invalid_type", ""},
+	{validation.MsgExpectedArray, "invalid_type", ""},
+	{validation.MsgExpectedObject, "invalid_type", ""},
+	{"invalid integer", "invalid_type", "This must be an integer."},
+	{"invalid boolean", "invalid_type", "This must be true or false."},
+	{"invalid date/time", "invalid_format", "This must be an RFC 3339 time."},
+}
+
+// inputField translates huma's location (body.items[3].name) into a pointer, and its message into a code.
+// No message of huma's that is passed on contains the value.
+func inputField(location, message string) fault.Field {
+	f := fault.Field{Code: "invalid", Detail: "This value is not acceptable."}
+	for _, c := range inputCodes {
+		if strings.HasPrefix(message, c.message) {
+			f.Code, f.Detail = c.code, c.detail
+			if f.Detail == "" {
+				f.Detail = strings.ToUpper(message[:1]) + message[1:] + "."
+			}
+			break
+		}
+	}
+	path, isBody := strings.CutPrefix(location, "body")
+	if !isBody {
+		where, name, _ := strings.Cut(location, ".")
+		f.Pointer = where + "/" + name
+		return f
+	}
+	f.Pointer = strings.NewReplacer("~", "~0", "/", "~1", ".", "/", "[", "/", "]", "").Replace(path)
+	if name, ok := strings.CutPrefix(message, "expected required property "); ok {
+		f.Pointer += "/" + strings.TrimSuffix(name, " to be present")
+	}
+	return f
+}
+
+type callKey struct{}
+
+func callFrom(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}

@@ -1,0 +1,202 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/httpapi/middleware"
+	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/id"
+)
+
+var errMediaType = fault.New(fault.UnsupportedMediaType, "unsupported_media_type",
+	"Send the body as application/json in UTF-8, without a Content-Encoding.")
+
+var errTooLarge = fault.New(fault.TooLarge, "payload_too_large", "The body is larger than 1 MiB.")
+
+// Route is one line of the surface.
+type Route struct {
+	Method, Path string // Path below /api/v1
+	Name         string // operation id, and so a generated client's method
+	Summary      string
+	Policy       Policy
+	Status       int    // of success; 200 unless said
+	Action       string // noun.verb of refusals in the audit log
+	Idempotent   bool   // honours Idempotency-Key
+	Cacheable    string // Cache-Control, instead of no-store
+}
+
+func (r *Route) writes() bool { return r.Method != http.MethodGet && r.Method != http.MethodDelete }
+
+// call is one request to a route: who calls, and what has been found out on the way to the handler.
+type call struct {
+	server *Server
+	route  *Route
+	actor  actor.Actor
+	faults []fault.Field // values that are JSON but no field takes
+	slot   *slot         // of an idempotent request, else nil
+	body   []byte
+}
+
+// handle adds a route. The handler is called with the caller and the decoded input, and returns what is encoded.
+func handle[I, O any](s *Server, r Route, h func(ctx context.Context, by actor.Actor, in *I) (*O, error)) {
+	s.routes = append(s.routes, &r)
+	op := huma.Operation{
+		OperationID: r.Name, Method: r.Method, Path: basePath + r.Path, Summary: r.Summary, DefaultStatus: r.Status,
+		Tags:             []string{tag(r.Path)},
+		MaxBodyBytes:     -1, // the gate bounds it
+		Metadata:         map[string]any{routeKey: &r},
+		SkipValidateBody: false,
+	}
+	if !r.Policy.anonymous() {
+		op.Security = []map[string][]string{{"bearer": {}}, {"apiKey": {}}}
+		if r.Policy.sessionOnly {
+			op.Security = op.Security[:1]
+		}
+	}
+	describe(&op, &r)
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		call := callFrom(ctx)
+		if len(call.faults) > 0 {
+			return nil, s.problems.Resolve(ctx, call.inputFault(http.StatusUnprocessableEntity, "", nil))
+		}
+		out, err := h(ctx, call.actor, in)
+		if err != nil {
+			return nil, s.problems.Resolve(ctx, s.refused(ctx, call, err))
+		}
+		if t, ok := any(out).(tagged); ok && r.Method == http.MethodGet && noneMatch(ctx, t.entityTag()) {
+			return nil, notModified(t.entityTag())
+		}
+		return out, nil
+	})
+}
+
+// serve is the gate: what must hold before a handler is called, in the contract's order of refusals.
+func (s *Server) serve(route *Route, w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+	cache := "no-store"
+	if route.Cacheable != "" {
+		cache = route.Cacheable
+	}
+	w.Header()["Cache-Control"] = []string{cache}
+	c := &call{server: s, route: route}
+	r, err := s.admit(c, w, r)
+	if err != nil {
+		s.problems.Write(w, r, s.refused(r.Context(), c, err))
+		return
+	}
+	if c.slot == nil {
+		next(w, r)
+		return
+	}
+	c.slot.serve(s, w, r, next)
+}
+
+func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	if c.route.writes() && r.ContentLength != 0 {
+		if err := checkMedia(c.route, r); err != nil {
+			return r, err
+		}
+	}
+	if r.ContentLength > maxBody {
+		w.Header().Set("Connection", "close") // what follows on it is the rest of the body
+		return r, errTooLarge
+	}
+	principal, err := s.authenticate(c, r)
+	if err != nil {
+		return r, err
+	}
+	if principal != nil {
+		if err := s.limits.Caller(w, r, principal.limitKey, principal.rate); err != nil {
+			return r, err
+		}
+		if principal.mustEnrol && !c.route.Policy.enrolment {
+			return r, errEnrollment
+		}
+	}
+	if err := c.route.Policy.check(c.actor, s.clock.Now()); err != nil {
+		return r, err
+	}
+	ctx := context.WithValue(r.Context(), callKey{}, c)
+	ctx = context.WithValue(ctx, requestKey{}, r)
+	r = r.WithContext(ctx)
+	if !c.route.writes() {
+		return r, nil
+	}
+	if err := c.read(w, r); err != nil {
+		return r, err
+	}
+	if c.route.Idempotent {
+		return r, s.takeSlot(c, r)
+	}
+	return r, nil
+}
+
+// read takes the whole body and checks its form.
+func (c *call) read(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return errTooLarge
+		}
+		return errMalformed.WithDetail("The body could not be read to its end.").Because(err)
+	}
+	if len(body) > 0 {
+		if c.faults, err = checkJSON(body); err != nil {
+			return err
+		}
+	}
+	c.body = body
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
+}
+
+func checkMedia(route *Route, r *http.Request) error {
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return errMediaType
+	}
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != mediaJSON && (media != mediaMerge || route.Method != http.MethodPatch) {
+		return errMediaType
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return errMediaType
+	}
+	return nil
+}
+
+// refused records the refusal of an identified caller, once: what services refuse, and what no service sees.
+func (s *Server) refused(ctx context.Context, c *call, err error) error {
+	f := fault.As(err)
+	if f == nil || c.actor.UserID == id.Nil || f.Kind != fault.Forbidden && !errors.Is(err, actor.ErrHidden) {
+		return err
+	}
+	e := audit.Event{
+		Action: c.route.Action, Outcome: audit.Denied, Reason: f.Code,
+		Target: audit.Target{Type: "route", Label: c.route.Method + " " + basePath + c.route.Path},
+	}
+	if target, ok := id.Parse(pathID(ctx)); ok {
+		e.Target.Type, e.Target.ID = strings.SplitN(c.route.Action, ".", 2)[0], target
+	}
+	if auditErr := audit.Record(ctx, s.db, c.actor, e); auditErr != nil {
+		return auditErr
+	}
+	return err
+}
+
+// tag groups operations by the first part of their path.
+func tag(path string) string { return strings.Split(path, "/")[1] }
+
+func origin(r *http.Request) actor.Origin {
+	rec := middleware.RecordFrom(r.Context())
+	return actor.Origin{IP: rec.ClientIP, UserAgent: r.UserAgent(), RequestID: rec.RequestID}
+}

@@ -1,0 +1,48 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Check is one thing that readiness depends on.
+type Check struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	Note string `json:"note,omitzero"` // what is missing; nothing that an outsider may not know
+}
+
+type health struct {
+	Status string  `json:"status" enum:"ok,unavailable"`
+	Checks []Check `json:"checks,omitzero"`
+}
+
+// livez says that the process lives. It asks nothing of anything else.
+func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
+	writeHealth(w, http.StatusOK, health{Status: "ok"})
+}
+
+// readyz says whether this replica should get traffic, and names each check.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	checks := s.Ready(r.Context())
+	for _, c := range checks {
+		if !c.OK {
+			w.Header().Set("Retry-After", "1")
+			writeHealth(w, http.StatusServiceUnavailable, health{Status: "unavailable", Checks: checks})
+			return
+		}
+	}
+	writeHealth(w, http.StatusOK, health{Status: "ok", Checks: checks})
+}
+
+func writeHealth(w http.ResponseWriter, status int, h health) {
+	body, err := json.Marshal(h)
+	if err != nil {
+		panic(err) // a struct of strings and booleans
+	}
+	w.Header().Set("Content-Type", mediaJSON)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client may be gone
+}

@@ -1,0 +1,96 @@
+package httpapi
+
+import (
+	"net/http"
+	"reflect"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
+
+// describe adds to an operation what every operation of its kind has.
+func describe(op *huma.Operation, r *Route) {
+	op.Responses = map[string]*huma.Response{"default": {
+		Description: "A problem (RFC 9457).",
+		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}},
+	}}
+	if r.Idempotent {
+		op.Parameters = append(op.Parameters, &huma.Param{
+			Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString, MinLength: ptr(1), MaxLength: ptr(255)},
+			Description: "Makes the request safe to repeat for 24 hours: the first successful answer comes again.",
+		})
+	}
+	if r.Method == http.MethodGet && r.Policy.access != open {
+		op.Parameters = append(op.Parameters, &huma.Param{
+			Name: "If-None-Match", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+			Description: "Answer 304 when the resource still has this ETag.",
+		})
+	}
+}
+
+// document completes the contract with what is not an operation of ours, and what no operation declares by itself.
+func (s *Server) document() {
+	o := s.api.OpenAPI()
+	o.Servers = []*huma.Server{{URL: s.Config.PublicURL}}
+	o.Components.Schemas.Map()["Problem"] = problemSchema()
+	delete(o.Components.Schemas.Map(), "Document")
+	for _, item := range o.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Patch, item.Delete} {
+			if op == nil {
+				continue
+			}
+			if op.Method == http.MethodPatch && op.RequestBody != nil {
+				op.RequestBody.Content[mediaMerge] = op.RequestBody.Content[mediaJSON]
+			}
+			route, _ := op.Metadata[routeKey].(*Route)
+			if op.Method == http.MethodGet && op.Responses[strconv.Itoa(route.Status)].Headers["ETag"] != nil {
+				op.Responses["304"] = &huma.Response{Description: "Not modified."}
+			}
+		}
+	}
+}
+
+func problemSchema() *huma.Schema {
+	text := &huma.Schema{Type: huma.TypeString}
+	field := &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"pointer", "code", "detail"},
+		Properties: map[string]*huma.Schema{
+			"pointer": {Type: huma.TypeString, Description: "JSON Pointer (RFC 6901) into the body, or query/NAME, path/NAME, header/NAME."},
+			"code":    {Type: huma.TypeString, Description: "Stable code of the fault."},
+			"detail":  {Type: huma.TypeString, Description: "What to do."},
+		},
+	}
+	return &huma.Schema{
+		Type: huma.TypeObject, Description: "A problem (RFC 9457). Some codes add members, such as required or policy.",
+		Required: []string{"type", "title", "status", "detail", "code", "request_id"},
+		Properties: map[string]*huma.Schema{
+			"type": {Type: huma.TypeString, Format: "uri", Description: "URL of the page that explains the code."}, "title": text,
+			"status": {Type: huma.TypeInteger}, "detail": text, "request_id": text,
+			"code":   {Type: huma.TypeString, Description: "Stable code; GET /problems/{code} says what to do."},
+			"errors": {Type: huma.TypeArray, Items: field, Description: "All faults of the input."},
+		},
+		AdditionalProperties: true,
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// Contract returns the contract as a document, without a running service.
+func Contract(asJSON bool) ([]byte, error) {
+	s, err := New(Deps{
+		Config: Config{PublicURL: "http://localhost:8080", Version: ContractVersion},
+		Log:    slog.New(slog.DiscardHandler), Clock: clock.System{}, Metrics: telemetry.NewMetrics(telemetry.Build{}),
+		Limits: func(*problem.Writer) *middleware.RateLimits {
+			return middleware.NewRateLimits(middleware.RateLimitConfig{}, middleware.RateLimitDeps{})
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if asJSON {
+		return s.api.OpenAPI().MarshalJSON()
+	}
+	return s.api.OpenAPI().YAML()
+}

@@ -1,0 +1,114 @@
+package httpapi
+
+import (
+	"time"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/platform/fault"
+)
+
+// FreshFor is how long an authentication counts as recent for calls that need one.
+const FreshFor = 10 * time.Minute
+
+var (
+	errUnauthenticated = fault.New(fault.Unauthenticated, "unauthenticated",
+		"Send an access token or an API key: Authorization: Bearer …, or X-API-Key.")
+	errAccessToken = fault.New(fault.Unauthenticated, "invalid_access_token",
+		"The access token is not valid or no longer; refresh it or sign in again.")
+	errAPIKey = fault.New(fault.Unauthenticated, "invalid_api_key",
+		"The API key is not valid or no longer; check it, or make a new one.")
+	errMultipleCredentials = fault.New(fault.Malformed, "multiple_credentials",
+		"The request carries more than one credential; send exactly one.")
+	errSessionRequired = fault.New(fault.Forbidden, "session_required",
+		"An API key cannot do this; sign in and use the access token.")
+	errReauthenticate = fault.New(fault.Forbidden, "reauthentication_required",
+		"This needs an authentication of the last 10 minutes; call POST /api/v1/auth/reauthenticate and use the new access token.")
+	errEnrollment = fault.New(fault.Forbidden, "mfa_enrollment_required",
+		"A role of this account requires a second factor; enrol one first.")
+)
+
+// access is the kind of a policy.
+type access uint8
+
+const (
+	noPolicy  access = iota // a route with none stops the start-up
+	open                    // anybody; a credential is ignored
+	optional                // anybody; a valid credential says who
+	session                 // signed in; a key is refused
+	self                    // signed in, or a key with one of the permissions: one's own
+	permitted               // whoever has the permission
+	ownOr                   // signed in, or a key with one of the permissions; the service decides about the target
+)
+
+// Policy says who may call a route at all. Whether the caller may do it to this very target is the service's to decide.
+type Policy struct {
+	access      access
+	permissions []string // for permitted: the one; for self and ownOr: what a key needs one of
+	sessionOnly bool     // no key, whatever its scopes
+	fresh       bool     // authenticated within FreshFor
+	enrolment   bool     // open to an account that must yet enrol a second factor
+}
+
+// Public lets anybody in and looks at no credential, so that an expired one blocks nothing.
+func Public() Policy { return Policy{access: open} }
+
+// Optional lets anybody in; a valid credential says who calls, a bad one is ignored.
+func Optional() Policy { return Policy{access: optional} }
+
+// Session needs a signed-in person.
+func Session() Policy { return Policy{access: session, sessionOnly: true} }
+
+// Self is for one's own things: a session, or a key with one of the permissions.
+func Self(key ...string) Policy { return Policy{access: self, permissions: key} }
+
+// Permission needs the permission, of a session or a key.
+func Permission(name string) Policy { return Policy{access: permitted, permissions: []string{name}} }
+
+// OwnOr is for things that are one's own or need a permission, as the service decides; a key needs one of these.
+func OwnOr(key ...string) Policy { return Policy{access: ownOr, permissions: key} }
+
+// SessionOnly refuses keys.
+func (p Policy) SessionOnly() Policy { p.sessionOnly = true; return p }
+
+// Fresh needs an authentication within FreshFor.
+func (p Policy) Fresh() Policy { p.sessionOnly, p.fresh = true, true; return p }
+
+// Enrolment keeps the route open to an account that a role obliges to a second factor that it lacks.
+func (p Policy) Enrolment() Policy { p.enrolment = true; return p }
+
+// anonymous says whether no credential is needed.
+func (p Policy) anonymous() bool { return p.access == open || p.access == optional }
+
+// check says whether by may call the route.
+func (p Policy) check(by actor.Actor, now time.Time) error {
+	if p.anonymous() {
+		return nil
+	}
+	isKey := by.Kind == actor.APIKey
+	if isKey && p.sessionOnly {
+		return errSessionRequired
+	}
+	switch p.access {
+	case permitted:
+		if !by.May(p.permissions[0]) {
+			return actor.Denied(p.permissions[0])
+		}
+	case self, ownOr:
+		if isKey && !mayAny(by, p.permissions) {
+			return actor.Denied(p.permissions[0])
+		}
+	}
+	if p.fresh && now.Sub(by.AuthTime) > FreshFor {
+		return errReauthenticate
+	}
+	return nil
+}
+
+func mayAny(by actor.Actor, permissions []string) bool {
+	for _, p := range permissions {
+		if by.May(p) {
+			return true
+		}
+	}
+	return false
+}

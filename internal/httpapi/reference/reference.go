@@ -1,0 +1,46 @@
+// Package reference is the page that shows the contract of this installation: Redoc, embedded, so that it needs no
+// outside network, which its Content-Security-Policy proves.
+package reference
+
+import (
+	_ "embed"
+	"net/http"
+)
+
+//go:embed redoc.standalone.js
+var script []byte
+
+const page = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>API reference</title>
+</head>
+<body>
+<redoc spec-url="/openapi.json" hide-loading></redoc>
+<noscript>This page needs JavaScript. The contract itself is at <a href="/openapi.yaml">/openapi.yaml</a>.</noscript>
+<script src="/docs/redoc.js"></script>
+</body>
+</html>
+`
+
+const policy = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; " +
+	"connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// Page serves GET /docs.
+func Page(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Cache-Control", "public, max-age=300")
+	_, _ = w.Write([]byte(page)) // the client may be gone
+}
+
+// Script serves GET /docs/redoc.js.
+func Script(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/javascript; charset=utf-8")
+	h.Set("Cache-Control", "public, max-age=86400")
+	_, _ = w.Write(script) // the client may be gone
+}

@@ -1,0 +1,138 @@
+// Package httpapi is HTTP in and HTTP out: what a request says becomes one call of a service, and what the service
+// returns becomes an answer. There are no rules here and no SQL. routes.go lists the whole surface.
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-chi/chi/v5"
+
+	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/httpapi/middleware"
+	"github.com/user-management-service/ums/internal/httpapi/problem"
+	"github.com/user-management-service/ums/internal/platform/clock"
+	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/idempotency"
+	"github.com/user-management-service/ums/internal/platform/page"
+	"github.com/user-management-service/ums/internal/platform/postgres"
+	"github.com/user-management-service/ums/internal/platform/telemetry"
+)
+
+// requestTimeout bounds what one request may take, in all.
+const requestTimeout = 10 * time.Second
+
+// inFlight is how many requests are answered at once; more are refused.
+const inFlight = 1024
+
+// Deps is what the server works with. Services it calls; the rest is the edge's own.
+type Deps struct {
+	Config      Config
+	Log         *slog.Logger
+	Sink        *telemetry.Sink // of access lines in JSON; nil = through Log
+	Clock       clock.Clock
+	Metrics     *telemetry.Metrics
+	DB          postgres.DB // for refusals that no service records
+	Limits      func(*problem.Writer) *middleware.RateLimits
+	Idempotency *idempotency.Store
+	Cursors     page.Codec
+	Ready       func(ctx context.Context) []Check
+
+	Audit *audit.Service
+}
+
+// Config is what the surface depends on.
+type Config struct {
+	PublicURL   string
+	Version     string
+	Development bool // localhost may call from browsers; /dev/* exists
+	Edge        middleware.Config
+}
+
+// Server answers requests.
+type Server struct {
+	Deps
+	log         *slog.Logger
+	clock       clock.Clock
+	db          postgres.DB
+	problems    *problem.Writer
+	limits      *middleware.RateLimits
+	idempotency *idempotency.Store
+	cursors     page.Codec
+	api         huma.API
+	routes      []*Route
+	handler     http.Handler
+}
+
+// New builds the surface. A route without a policy is an error: the service must not start with it.
+func New(d Deps) (*Server, error) {
+	public, err := url.Parse(d.Config.PublicURL)
+	if err != nil || public.Host == "" {
+		return nil, fmt.Errorf("UMS_PUBLIC_URL: %q is no http or https URL", d.Config.PublicURL)
+	}
+	s := &Server{
+		Deps: d, log: d.Log, clock: d.Clock, db: d.DB, idempotency: d.Idempotency, cursors: d.Cursors,
+		problems: problem.New(problem.Config{
+			PublicURL: d.Config.PublicURL, Log: d.Log, Note: middleware.Note, Unavailable: postgres.Classify,
+		}),
+	}
+	s.limits = d.Limits(s.problems)
+
+	api := chi.NewRouter()
+	api.NotFound(s.notFound)
+	api.MethodNotAllowed(s.methodNotAllowed)
+	s.api = newAPI(s, api, d.Config.Version)
+	s.register()
+	for _, r := range s.routes {
+		if r.Policy.access == noPolicy {
+			return nil, fmt.Errorf("route %s %s has no policy", r.Method, r.Path)
+		}
+	}
+	s.document()
+	s.pages(api)
+
+	https := public.Scheme == "https"
+	root := chi.NewRouter()
+	root.Use(
+		middleware.RequestID(d.Clock),
+		middleware.AccessLog(middleware.AccessLogConfig{Clock: d.Clock, Metrics: d.Metrics, Log: d.Log, Sink: d.Sink}),
+		middleware.Recover(d.Log, s.problems, d.Metrics.Panics),
+		middleware.SecureHeaders(https),
+		middleware.ClientIP(d.Config.Edge.TrustedProxies),
+		middleware.Host(d.Config.Edge.AllowedHosts, public.Host, s.problems),
+	)
+	root.Get("/livez", s.livez)
+	root.Get("/readyz", s.readyz)
+	root.NotFound(s.notFound)
+	root.MethodNotAllowed(s.methodNotAllowed)
+	root.Mount("/", chi.Chain(
+		middleware.CORS(d.Config.Edge.CORSOrigins, d.Config.Development),
+		middleware.Shed(inFlight, s.problems, d.Metrics.Shed.WithLabelValues("api")),
+		s.limits.ByAddress,
+	).Handler(api))
+	s.handler = root
+	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Routes lists the surface, for tests that must miss no route.
+func (s *Server) Routes() []*Route { return s.routes }
+
+// Problems writes problem documents as this server does.
+func (s *Server) Problems() *problem.Writer { return s.problems }
+
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	s.problems.Write(w, r, fault.ErrNotFound)
+}
+
+// methodNotAllowed answers with the Allow header that the router has worked out.
+func (s *Server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	s.problems.Write(w, r, problem.ErrMethodNotAllowed)
+}
