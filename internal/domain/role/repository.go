@@ -160,11 +160,15 @@ func insertContent(ctx context.Context, tx postgres.Tx, role id.ID, permissions,
 
 // usedRole says whether a role is in somebody's hands or inherited, after clearing assignments that have expired.
 func usedRole(ctx context.Context, tx postgres.Tx, role id.ID) (bool, error) {
-	if _, err := tx.Exec(ctx, "DELETE FROM user_roles WHERE role_id = $1 AND expires_at <= now()", role); err != nil {
+	// A reader of the account adds one to its version for each expired grant; what goes is made up for.
+	_, err := tx.Exec(ctx, `
+		WITH expired AS (DELETE FROM user_roles WHERE role_id = $1 AND expires_at <= now() RETURNING user_id)
+		UPDATE users SET version = version + 1 WHERE id IN (SELECT user_id FROM expired)`, role)
+	if err != nil {
 		return false, fmt.Errorf("clear expired assignments: %w", err)
 	}
 	var used bool
-	err := tx.QueryRow(ctx, `
+	err = tx.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM user_roles WHERE role_id = $1) OR EXISTS (SELECT FROM role_inherits WHERE inherits_id = $1)`,
 		role).Scan(&used)
 	if err != nil {
