@@ -4,6 +4,7 @@ CREATE TABLE sessions (
     id           uuid           NOT NULL,
     user_id      uuid           NOT NULL,
     secret_hash  bytea          NOT NULL,           -- SHA-256 of the secret inside its refresh tokens
+    secret_sealed bytea         NOT NULL,           -- the secret, sealed by the master key: a reauthentication names the current token again
     counter      bigint         NOT NULL DEFAULT 0, -- of the newest refresh token
     rotated_at   timestamptz(3) NOT NULL DEFAULT now(),
     auth_epoch   bigint         NOT NULL,

@@ -1,0 +1,116 @@
+// Package session is a sign-in that lasts: what keeps a person signed in on one device, and what ends it.
+//
+// A session has one refresh token at a time. The token carries the session's secret and a counter under a MAC; the
+// database knows the secret's hash and the newest counter. Rotation compares and raises the counter in one statement,
+// so that of parallel refreshes exactly one rotates. Order is by counter, never by time.
+package session
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/secret"
+)
+
+// Lengths in code points of what a session remembers of its device.
+const (
+	MaxDeviceName = 100
+	maxUserAgent  = 512
+)
+
+// Config is how long sessions last.
+type Config struct {
+	// IdleTTL ends a session that was not refreshed for so long, MaxTTL one that began so long ago.
+	IdleTTL time.Duration `envconfig:"UMS_REFRESH_IDLE_TTL" default:"336h"`
+	MaxTTL  time.Duration `envconfig:"UMS_REFRESH_MAX_TTL" default:"2160h"`
+	// Grace is how long after a rotation its parent gets the same successor again, for clients that lost the answer.
+	Grace time.Duration `envconfig:"UMS_REFRESH_GRACE" default:"10s"`
+}
+
+// Validate returns every fault of the configuration, each naming its variable.
+func (c Config) Validate() error {
+	var errs []error
+	if c.IdleTTL < time.Minute || c.IdleTTL > c.MaxTTL {
+		errs = append(errs, fmt.Errorf("UMS_REFRESH_IDLE_TTL is %s; use 1m to UMS_REFRESH_MAX_TTL", c.IdleTTL))
+	}
+	if c.MaxTTL < time.Minute || c.MaxTTL > 10*365*24*time.Hour {
+		errs = append(errs, fmt.Errorf("UMS_REFRESH_MAX_TTL is %s; use 1m to 87600h", c.MaxTTL))
+	}
+	if c.Grace < 0 || c.Grace > time.Minute {
+		errs = append(errs, fmt.Errorf("UMS_REFRESH_GRACE is %s; use 0s to 1m", c.Grace))
+	}
+	return errors.Join(errs...)
+}
+
+// Session is a sign-in as its owner sees it.
+type Session struct {
+	ID         id.ID
+	DeviceName *string
+	UserAgent  *string
+	IP         *netip.Addr // of the last refresh
+	CreatedAt  time.Time
+	LastUsedAt time.Time
+	ExpiresAt  time.Time // when it ends unless it is used
+}
+
+// The assurance level and method (RFC 8176) of a password.
+const (
+	aal1        = "aal1"
+	amrPassword = "pwd"
+)
+
+// Grant is what tokens of a session are minted from.
+type Grant struct {
+	SessionID id.ID
+	UserID    id.ID
+	Email     string
+	Roles     []string // names held now, sorted, with the implied one
+	AuthTime  time.Time
+	ACR       string
+	AMR       []string
+
+	RefreshToken secret.Text   // the session's current one
+	RefreshTTL   time.Duration // how long it lives, by database time
+}
+
+// Outcome says what became of a refresh token that was presented.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Refused  Outcome = iota // there is no such session any more
+	Rotated                 // the token was the current one; the grant has its successor
+	Repeated                // it was the parent, within the grace; the grant has the same successor again
+	Reused                  // it was older, or the parent too late: the session has been ended
+)
+
+// Rotation is the result of a refresh. Grant is set when Rotated or Repeated; of a Reused session it names the owner.
+type Rotation struct {
+	Outcome    Outcome
+	Grant      Grant
+	DeviceName *string
+	UserAgent  *string // the device's before this refresh
+	Locale     *string // the owner's
+}
+
+// clean returns s as it is stored: bounded, valid UTF-8, no control characters; nil when nothing is left.
+func clean(s string, most int) *string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "�"))
+	if runes := []rune(s); len(runes) > most {
+		s = string(runes[:most])
+	}
+	if s == "" {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,347 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/session"
+	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/keyring"
+	"github.com/user-management-service/ums/internal/platform/postgres"
+	"github.com/user-management-service/ums/internal/platform/postgres/pgtest"
+	"github.com/user-management-service/ums/internal/platform/secret"
+)
+
+const hash = "$argon2id$whatever"
+
+type bench struct {
+	t    testing.TB
+	pool *postgres.Pool
+	*session.Service
+}
+
+func newBench(t testing.TB) *bench {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	pool, err := postgres.Open(t.Context(), postgres.Config{URL: secret.New(pgtest.URL(t)), ExecMode: "cache_statement"}, log)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return &bench{t, pool, service(t, pool)}
+}
+
+// service is one replica.
+func service(t testing.TB, pool *postgres.Pool) *session.Service {
+	t.Helper()
+	ring, err := keyring.Parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+	require.NoError(t, err)
+	return session.NewService(pool, ring, actor.NewChanges(postgres.NewBus(slog.New(slog.DiscardHandler))),
+		session.Config{IdleTTL: time.Hour, MaxTTL: 24 * time.Hour, Grace: 10 * time.Second})
+}
+
+func (b *bench) exec(sql string, args ...any) {
+	b.t.Helper()
+	_, err := b.pool.Exec(context.Background(), sql, args...)
+	require.NoError(b.t, err)
+}
+
+func (b *bench) count(sql string, args ...any) (n int) {
+	b.t.Helper()
+	require.NoError(b.t, b.pool.QueryRow(context.Background(), sql, args...).Scan(&n))
+	return n
+}
+
+func (b *bench) account() id.ID {
+	b.t.Helper()
+	user := id.New()
+	email := user.String() + "@x.test"
+	b.exec("INSERT INTO users (id, email, email_norm, status, password_hash) VALUES ($1, $2, $2, 'active', $3)", user, email, hash)
+	return user
+}
+
+func (b *bench) open(user id.ID) session.Grant {
+	b.t.Helper()
+	g, ok := b.create(session.New{UserID: user, AuthEpoch: 1, PasswordHash: hash})
+	require.True(b.t, ok)
+	return g
+}
+
+func (b *bench) create(n session.New) (g session.Grant, ok bool) {
+	b.t.Helper()
+	require.NoError(b.t, b.pool.InTx(context.Background(), func(ctx context.Context, tx postgres.Tx) (err error) {
+		g, ok, err = b.Create(ctx, tx, n)
+		return err
+	}))
+	return g, ok
+}
+
+func (b *bench) refresh(s *session.Service, text string) (r session.Rotation, err error) {
+	presented, ok := s.Parse(text)
+	if !ok {
+		return r, nil
+	}
+	err = b.pool.InTx(context.Background(), func(ctx context.Context, tx postgres.Tx) (err error) {
+		r, err = s.Rotate(ctx, tx, presented, actor.Origin{})
+		return err
+	})
+	return r, err
+}
+
+func (b *bench) mustRefresh(text string) session.Rotation {
+	b.t.Helper()
+	r, err := b.refresh(b.Service, text)
+	require.NoError(b.t, err)
+	return r
+}
+
+func me(g session.Grant) actor.Actor {
+	return actor.Actor{Kind: actor.User, UserID: g.UserID, SessionID: g.SessionID}
+}
+
+// A session opens only for the account whose password was verified, as it was then.
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	user := b.account()
+	b.exec("INSERT INTO user_roles (user_id, role_id) SELECT $1, id FROM roles WHERE name = 'admin'", user)
+	rehash := "$argon2id$better"
+	g, ok := b.create(session.New{
+		UserID: user, AuthEpoch: 1, PasswordHash: hash, Rehash: &rehash, DeviceName: strings.Repeat("x", 500),
+		Origin: actor.Origin{IP: netip.MustParseAddr("2001:db8::1"), UserAgent: "a\x00b\xff\r\nc"},
+	})
+	require.True(t, ok)
+	require.Equal(t, []string{"admin", "user"}, g.Roles)
+	require.InDelta(t, time.Hour.Seconds(), g.RefreshTTL.Seconds(), 5)
+	require.Equal(t, 1, b.count("SELECT count(*) FROM sign_in_networks WHERE user_id = $1 AND network = '2001:db8::/64'", user))
+	require.Equal(t, 1, b.count("SELECT count(*) FROM users WHERE id = $1 AND last_login_at IS NOT NULL AND password_hash = $2 AND version = 1", user, rehash))
+	sessions, _, err := b.List(t.Context(), me(g), session.Filter{Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, *sessions[0].DeviceName, session.MaxDeviceName)
+	require.Equal(t, "ab�c", *sessions[0].UserAgent)
+
+	for name, change := range map[string]string{
+		"another hash": "password_hash = 'x'", "another epoch": "auth_epoch = 2", "suspended": "status = 'suspended'",
+	} {
+		user := b.account()
+		b.exec("UPDATE users SET "+change+" WHERE id = $1", user)
+		_, ok := b.create(session.New{UserID: user, AuthEpoch: 1, PasswordHash: hash})
+		require.False(t, ok, name)
+		require.Zero(t, b.count("SELECT count(*) FROM sessions WHERE user_id = $1", user))
+	}
+}
+
+// 50 parallel refreshes over three replicas give one chain: all successes carry the same successor (TOK-01).
+func TestTOK01(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	g := b.open(b.account())
+	replicas := []*session.Service{b.Service, service(t, b.pool), service(t, b.pool)}
+	results, errs := make([]session.Rotation, 50), make([]error, 50)
+	var wg sync.WaitGroup
+	for i := range results {
+		wg.Go(func() { results[i], errs[i] = b.refresh(replicas[i%3], g.RefreshToken.Reveal()) })
+	}
+	wg.Wait()
+	rotated, successors := 0, map[string]bool{}
+	for i, r := range results {
+		require.NoError(t, errs[i])
+		require.Contains(t, []session.Outcome{session.Rotated, session.Repeated}, r.Outcome)
+		successors[r.Grant.RefreshToken.Reveal()] = true
+		if r.Outcome == session.Rotated {
+			rotated++
+		}
+	}
+	require.Equal(t, 1, rotated)
+	require.Len(t, successors, 1)
+	for successor := range successors {
+		require.Equal(t, session.Rotated, b.mustRefresh(successor).Outcome, "the chain lives")
+	}
+}
+
+// A token that is older than the parent ends the session, and so does the parent after its grace (TOK-02).
+func TestTOK02(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	r1 := b.open(b.account())
+	r2 := b.mustRefresh(r1.RefreshToken.Reveal()).Grant
+	r3 := b.mustRefresh(r2.RefreshToken.Reveal()).Grant
+	reused := b.mustRefresh(r1.RefreshToken.Reveal())
+	require.Equal(t, session.Reused, reused.Outcome)
+	require.Equal(t, r1.UserID, reused.Grant.UserID)
+	require.Zero(t, b.count("SELECT count(*) FROM sessions"))
+	require.Equal(t, session.Refused, b.mustRefresh(r3.RefreshToken.Reveal()).Outcome)
+	require.Equal(t, session.Refused, b.mustRefresh(r1.RefreshToken.Reveal()).Outcome, "told once")
+
+	late := b.open(b.account())
+	b.mustRefresh(late.RefreshToken.Reveal())
+	b.exec("UPDATE sessions SET rotated_at = now() - interval '11 seconds'")
+	require.Equal(t, session.Reused, b.mustRefresh(late.RefreshToken.Reveal()).Outcome)
+}
+
+// What no longer lives is refused, and is no reuse: nobody is alarmed.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for name, sql := range map[string]string{
+		"idle":      "UPDATE sessions SET idle_expires_at = now() WHERE user_id = $1",
+		"absolute":  "UPDATE sessions SET expires_at = now() WHERE user_id = $1",
+		"epoch":     "UPDATE users SET auth_epoch = 2 WHERE id = $1",
+		"suspended": "UPDATE users SET status = 'suspended' WHERE id = $1",
+		"ended":     "DELETE FROM sessions WHERE user_id = $1",
+		"restored":  "UPDATE sessions SET counter = 0 WHERE user_id = $1", // a backup: the token is newer than the row
+	} {
+		user := b.account()
+		r1 := b.open(user)
+		r2 := b.mustRefresh(r1.RefreshToken.Reveal()).Grant
+		b.exec(sql, user)
+		require.Equal(t, session.Refused, b.mustRefresh(r2.RefreshToken.Reveal()).Outcome, name)
+		if name != "restored" {
+			require.Equal(t, session.Refused, b.mustRefresh(r1.RefreshToken.Reveal()).Outcome, name)
+		}
+	}
+	tokens, err := b.refresh(b.Service, "garbage")
+	require.NoError(t, err)
+	require.Equal(t, session.Refused, tokens.Outcome)
+}
+
+// Whatever tokens of its past a session is shown, in whichever order: the newest rotates, its parent repeats within the
+// grace, everything older ends it.
+func TestRotationModel(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		chain := []string{b.open(b.account()).RefreshToken.Reveal()}
+		inGrace, alive := true, true
+		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
+			if rapid.Bool().Draw(rt, "later") {
+				b.exec("UPDATE sessions SET rotated_at = now() - interval '1 minute'")
+				inGrace = false
+			}
+			i := len(chain) - 1 - min(len(chain)-1, rapid.IntRange(0, 2).Draw(rt, "age"))
+			got := b.mustRefresh(chain[i])
+			switch age := len(chain) - 1 - i; {
+			case !alive:
+				require.Equal(rt, session.Refused, got.Outcome)
+			case age == 0:
+				require.Equal(rt, session.Rotated, got.Outcome)
+				chain = append(chain, got.Grant.RefreshToken.Reveal())
+				inGrace = true
+			case age == 1 && inGrace:
+				require.Equal(rt, session.Repeated, got.Outcome)
+				require.Equal(rt, chain[i+1], got.Grant.RefreshToken.Reveal())
+			default:
+				require.Equal(rt, session.Reused, got.Outcome)
+				alive = false
+			}
+		}
+	})
+}
+
+// A reauthentication names the current token again and rotates nothing.
+func TestReauthenticated(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	g := b.mustRefresh(b.open(b.account()).RefreshToken.Reveal()).Grant
+	b.exec("UPDATE sessions SET auth_time = now() - interval '1 hour'")
+	var again session.Grant
+	stampIt := func() error {
+		return b.pool.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) (err error) {
+			again, err = b.Reauthenticated(ctx, tx, me(g))
+			return err
+		})
+	}
+	require.NoError(t, stampIt())
+	require.Equal(t, g.RefreshToken.Reveal(), again.RefreshToken.Reveal())
+	require.WithinDuration(t, time.Now(), again.AuthTime, 10*time.Second)
+	require.Equal(t, session.Rotated, b.mustRefresh(again.RefreshToken.Reveal()).Outcome)
+	require.Zero(t, b.count("SELECT count(*) FROM sessions WHERE position($1::bytea IN secret_sealed) > 0", []byte(g.RefreshToken.Reveal())))
+	b.exec("DELETE FROM sessions")
+	require.ErrorIs(t, stampIt(), fault.ErrNotFound)
+}
+
+// One's own sessions can be listed and ended; another's is not found, as an unknown one (TOK-15).
+func TestTOK15(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	ctx := t.Context()
+	user := b.account()
+	mine := []session.Grant{b.open(user), b.open(user), b.open(user)}
+	other := b.open(b.account())
+	current := me(mine[0])
+
+	first, more, err := b.List(ctx, current, session.Filter{Limit: 2})
+	require.NoError(t, err)
+	require.True(t, more)
+	rest, more, err := b.List(ctx, current, session.Filter{Limit: 2, After: &session.Position{CreatedAt: first[1].CreatedAt, ID: first[1].ID}})
+	require.NoError(t, err)
+	require.False(t, more)
+	require.Len(t, append(first, rest...), 3)
+
+	err = b.End(ctx, current, other.SessionID)
+	require.ErrorIs(t, err, fault.ErrNotFound)
+	require.ErrorIs(t, err, actor.ErrHidden)
+	err = b.End(ctx, current, id.New())
+	require.ErrorIs(t, err, fault.ErrNotFound)
+	require.NotErrorIs(t, err, actor.ErrHidden)
+
+	require.NoError(t, b.End(ctx, current, mine[1].SessionID))
+	require.Equal(t, session.Refused, b.mustRefresh(mine[1].RefreshToken.Reveal()).Outcome)
+	require.NoError(t, b.EndOthers(ctx, current))
+	require.Equal(t, session.Refused, b.mustRefresh(mine[2].RefreshToken.Reveal()).Outcome)
+	require.Equal(t, session.Rotated, b.mustRefresh(mine[0].RefreshToken.Reveal()).Outcome)
+	require.Equal(t, 2, b.count("SELECT count(*) FROM audit_events WHERE action = 'session.end' AND actor_id = $1", user))
+
+	// Any of its tokens ends a session; one of another secret does not.
+	presented, ok := b.Parse(other.RefreshToken.Reveal())
+	require.True(t, ok)
+	b.mustRefresh(other.RefreshToken.Reveal())
+	forged := presented
+	forged.Secret[0]++
+	owner, err := b.EndByToken(ctx, actor.Nobody(actor.Origin{}), forged)
+	require.NoError(t, err)
+	require.Equal(t, id.Nil, owner)
+	owner, err = b.EndByToken(ctx, actor.Nobody(actor.Origin{}), presented)
+	require.NoError(t, err)
+	require.Equal(t, other.UserID, owner)
+	require.Equal(t, 1, b.count("SELECT count(*) FROM sessions"))
+}
+
+func TestSweepAndEndAll(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	user := b.account()
+	for range 3 {
+		b.open(user)
+	}
+	b.exec("UPDATE sessions SET idle_expires_at = now() WHERE id = (SELECT min(id::text)::uuid FROM sessions)")
+	require.NoError(t, b.Sweep(t.Context()))
+	require.NoError(t, b.pool.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
+		n, err := session.EndAll(ctx, tx, user)
+		require.EqualValues(t, 2, n)
+		return err
+	}))
+}
+
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	good := session.Config{IdleTTL: 336 * time.Hour, MaxTTL: 2160 * time.Hour, Grace: 10 * time.Second}
+	require.NoError(t, good.Validate())
+	for i, c := range []session.Config{
+		{IdleTTL: time.Second, MaxTTL: time.Hour},
+		{IdleTTL: 2 * time.Hour, MaxTTL: time.Hour},
+		{IdleTTL: time.Hour, MaxTTL: time.Hour, Grace: time.Hour},
+		{IdleTTL: time.Hour, MaxTTL: time.Hour, Grace: -1},
+	} {
+		require.ErrorContains(t, c.Validate(), "UMS_REFRESH_", fmt.Sprint(i))
+	}
+}
