@@ -52,9 +52,9 @@ func ParseRate(text string) (Rate, error) {
 	return r, nil
 }
 
-// Decode lets envconfig fill a Rate.
-func (r *Rate) Decode(value string) error {
-	parsed, err := ParseRate(value)
+// UnmarshalText reads a Rate from the configuration.
+func (r *Rate) UnmarshalText(text []byte) error {
+	parsed, err := ParseRate(string(text))
 	if err != nil {
 		return err
 	}

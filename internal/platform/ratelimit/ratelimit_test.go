@@ -47,7 +47,7 @@ func TestRateRoundTrip(t *testing.T) {
 			Window: time.Duration(rapid.IntRange(1, 86400).Draw(t, "window")) * time.Second,
 		}
 		var got ratelimit.Rate
-		require.NoError(t, got.Decode(r.String()))
+		require.NoError(t, got.UnmarshalText([]byte(r.String())))
 		require.Equal(t, r, got)
 	})
 }

@@ -28,14 +28,14 @@ const (
 	Text Format = "text"
 )
 
-// Decode lets envconfig fill a Format.
-func (f *Format) Decode(value string) error {
-	switch Format(value) {
+// UnmarshalText reads a Format from the configuration.
+func (f *Format) UnmarshalText(text []byte) error {
+	switch value := Format(text); value {
 	case "", JSON, Text:
-		*f = Format(value)
+		*f = value
 		return nil
 	}
-	return fmt.Errorf("%q is no log format: choose json or text", value)
+	return fmt.Errorf("%q is no log format: choose json or text", text)
 }
 
 // For returns the format in force for a destination.
