@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -56,6 +57,18 @@ func TestLoad_developmentMakesOneKeyOnce(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "no temporary file is left")
+}
+
+func TestMake0600_neverReplacesTheKeyOfAFasterProcess(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), fileName)
+	require.NoError(t, make0600(path))
+	first, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.ErrorIs(t, make0600(path), fs.ErrExist)
+	second, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, first, second)
 }
 
 func TestLoad_developmentRefusesADamagedOrOpenFile(t *testing.T) {

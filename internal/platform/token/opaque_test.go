@@ -80,6 +80,16 @@ func TestRefresh_garbageIsRefusedByItsMAC(t *testing.T) {
 		_, ok := c.Parse(bad)
 		require.False(t, ok, bad)
 	}
+	for _, bad := range []string{strings.Repeat("\n", 119), text[:4] + strings.Repeat("\r", 115)} {
+		_, ok := c.Parse(bad)
+		require.False(t, ok, "line ends, which Go's decoder skips")
+	}
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(alphabet, text[118])
+	for low := 1; low < 4; low++ { // 89 bytes leave two bits in the last character: three other spellings
+		_, ok := c.Parse(text[:118] + alphabet[last|low:last|low+1])
+		require.False(t, ok, "trailing bits")
+	}
 	otherVersion, err := base64.RawURLEncoding.DecodeString(text)
 	require.NoError(t, err)
 	otherVersion[0]++
