@@ -69,11 +69,15 @@ func read[T any](b *bench, sql string, args ...any) T {
 func (b *bench) account(kind string, permissions ...string) id.ID {
 	b.t.Helper()
 	user, granted := id.New(), id.New()
+	var email *string
+	if kind == "human" {
+		address := user.String() + "@example.com"
+		email = &address
+	}
 	b.exec(`INSERT INTO users (id, kind, email, email_norm, display_name, status)
-		VALUES ($1, $2, CASE $2 WHEN 'human' THEN $1::text || '@example.com' END,
-			CASE $2 WHEN 'human' THEN $1::text || '@example.com' END, 'Somebody', 'active')`, user, kind)
+		VALUES ($1, $2, $3, $3, 'Somebody', 'active')`, user, kind, email)
 	b.exec(`INSERT INTO permissions (name) SELECT p FROM unnest($1::text[]) p WHERE p !~ '[*]' ON CONFLICT DO NOTHING`, permissions)
-	b.exec(`INSERT INTO roles (id, name) VALUES ($1, 'r' || replace($1::text, '-', ''))`, granted)
+	b.exec(`INSERT INTO roles (id, name) VALUES ($1, $2)`, granted, "r"+granted.String())
 	b.exec(`INSERT INTO role_permissions (role_id, permission) SELECT $1, unnest($2::text[])`, granted, permissions)
 	b.exec(`INSERT INTO user_roles (user_id, role_id) VALUES ($1, $2)`, user, granted)
 	return user
@@ -83,8 +87,8 @@ func (b *bench) account(kind string, permissions ...string) id.ID {
 func (b *bench) person(permissions ...string) actor.Actor {
 	b.t.Helper()
 	user, session := b.account("human", permissions...), id.New()
-	b.exec(`INSERT INTO sessions (id, user_id, secret_hash, auth_epoch, acr, amr, idle_expires_at, expires_at)
-		VALUES ($1, $2, '', 1, 'aal1', '{pwd}', now() + interval '1 h', now() + interval '1 h')`, session, user)
+	b.exec(`INSERT INTO sessions (id, user_id, secret_hash, secret_sealed, auth_epoch, acr, amr, idle_expires_at, expires_at)
+		VALUES ($1, $2, '', '', 1, 'aal1', '{pwd}', now() + interval '1 h', now() + interval '1 h')`, session, user)
 	all, err := role.Authorizer{}.Effective(b.ctx, b.pool, user, nil)
 	require.NoError(b.t, err)
 	return actor.Actor{Kind: actor.User, UserID: user, SessionID: session, Label: user.String(), Permissions: all, ACR: "aal1"}
