@@ -185,12 +185,12 @@ func (u *User) apply(c AdminChanges) (map[string]audit.Change, error) {
 	}
 	if c.Metadata.Set {
 		after := MergeObject(&v, "/metadata", u.Metadata, c.Metadata)
-		objectChange(changes, "metadata", u.Metadata, after)
+		ObjectChange(changes, "metadata", u.Metadata, after)
 		u.Metadata = after
 	}
 	if c.AppMetadata.Set {
 		after := MergeObject(&v, "/app_metadata", u.AppMetadata, c.AppMetadata)
-		objectChange(changes, "app_metadata", u.AppMetadata, after)
+		ObjectChange(changes, "app_metadata", u.AppMetadata, after)
 		u.AppMetadata = after
 	}
 	return changes, v.Err()

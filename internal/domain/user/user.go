@@ -191,8 +191,8 @@ func forbidden(tree any) bool {
 	return false
 }
 
-// objectChange records the top-level members of an object that differ, before and after.
-func objectChange(changes map[string]audit.Change, name string, before, after jsontext.Value) {
+// ObjectChange records, under name, the top-level members of an object that differ, before and after.
+func ObjectChange(changes map[string]audit.Change, name string, before, after jsontext.Value) {
 	var b, a map[string]jsontext.Value
 	if json.Unmarshal(before, &b) != nil || json.Unmarshal(after, &a) != nil {
 		return

@@ -1,0 +1,210 @@
+package profile
+
+import (
+	"context"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/domain/role"
+	"github.com/user-management-service/ums/internal/domain/user"
+	"github.com/user-management-service/ums/internal/platform/clock"
+	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/page"
+	"github.com/user-management-service/ums/internal/platform/postgres"
+	"github.com/user-management-service/ums/internal/platform/text"
+)
+
+// Service reads and changes profiles for callers.
+type Service struct {
+	db         *postgres.Pool
+	authorizer role.Authorizer
+	clock      clock.Clock
+}
+
+// NewService works on db. The clock says what day it is: nobody is born tomorrow.
+func NewService(db *postgres.Pool, authorizer role.Authorizer, c clock.Clock) *Service {
+	return &Service{db: db, authorizer: authorizer, clock: c}
+}
+
+// own says whether the caller may do this to the profile because it is his own: in a session, or with a key that has
+// the permission of the owner's kind.
+func own(by actor.Actor, owner id.ID, permission string) bool {
+	return by.Is(owner) && (by.Kind == actor.User || by.May(permission))
+}
+
+// Get returns one's own profile, or the part of another's that the caller may see: all of it with profiles:read, else
+// the public part of a public profile of an active account. Everything else does not exist for him.
+func (s *Service) Get(ctx context.Context, by actor.Actor, owner id.ID) (*Profile, error) {
+	r, err := find(ctx, s.db, owner)
+	if err != nil {
+		return nil, err
+	}
+	return r.seenBy(by)
+}
+
+func (r *row) seenBy(by actor.Actor) (*Profile, error) {
+	switch {
+	case own(by, r.UserID, "me:read"), by.May(ReadPermission):
+		r.Whole = true
+		return &r.Profile, nil
+	case r.Visibility == Public && r.status == user.Active:
+		return r.publicPart(), nil
+	}
+	return nil, actor.NotFound()
+}
+
+// Update merges the changes into a profile: one's own, or any with profiles:write.
+func (s *Service) Update(ctx context.Context, by actor.Actor, owner id.ID, c Changes, ifMatch *int64) (*Profile, error) {
+	return s.change(ctx, by, owner, ifMatch, func(*Profile) {}, c)
+}
+
+// Replace sets every field of a profile: what c lacks becomes empty.
+func (s *Service) Replace(ctx context.Context, by actor.Actor, owner id.ID, c Changes, ifMatch *int64) (*Profile, error) {
+	return s.change(ctx, by, owner, ifMatch, func(p *Profile) {
+		*p = Profile{UserID: p.UserID, Visibility: Private, Attributes: []byte("{}"), UpdatedAt: p.UpdatedAt, Version: p.Version}
+	}, c)
+}
+
+func (s *Service) change(
+	ctx context.Context, by actor.Actor, owner id.ID, ifMatch *int64, prepare func(*Profile), c Changes,
+) (*Profile, error) {
+	mine := own(by, owner, "me:write")
+	if !mine && !by.May(WritePermission) {
+		return nil, actor.NotFound()
+	}
+	var changed *Profile
+	err := s.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
+		r, err := lock(ctx, tx, owner)
+		if err != nil {
+			return err
+		}
+		if !mine {
+			if err := s.authorizer.CheckTarget(ctx, tx, by, owner); err != nil {
+				return err
+			}
+		}
+		if ifMatch != nil && *ifMatch != r.Version {
+			return fault.ErrPrecondition
+		}
+		before := r.Profile
+		after := before
+		prepare(&after)
+		if err := after.apply(c, s.clock.Now()); err != nil {
+			return err
+		}
+		after.Whole = true
+		changed = &after
+		changes := differences(before, after)
+		if len(changes) == 0 {
+			return nil
+		}
+		if err := save(ctx, tx, &after); err != nil {
+			return err
+		}
+		return audit.Record(ctx, tx, by, audit.Event{
+			Action: "profile.update", Outcome: audit.Success, Changes: changes,
+			Target: audit.Target{Type: "profile", ID: owner, Label: r.label, Owner: owner},
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return changed, nil
+}
+
+// differences are the fields that changed, for the audit log.
+func differences(a, b Profile) map[string]audit.Change {
+	changes := map[string]audit.Change{}
+	for _, f := range []struct {
+		name     string
+		from, to any
+	}{
+		{"given_name", a.GivenName, b.GivenName},
+		{"family_name", a.FamilyName, b.FamilyName},
+		{"nickname", a.Nickname, b.Nickname},
+		{"bio", a.Bio, b.Bio},
+		{"phone", a.Phone, b.Phone},
+		{"website", a.Website, b.Website},
+		{"birth_date", a.BirthDate, b.BirthDate},
+		{"address", a.Address, b.Address},
+		{"social_links", a.SocialLinks, b.SocialLinks},
+		{"visibility", a.Visibility, b.Visibility},
+	} {
+		if !reflect.DeepEqual(f.from, f.to) {
+			changes[f.name] = audit.Change{From: f.from, To: f.to}
+		}
+	}
+	user.ObjectChange(changes, "attributes", a.Attributes, b.Attributes)
+	return changes
+}
+
+const maxSearch = 200
+
+// Filter narrows a list; zero members do not.
+type Filter struct {
+	Search string   // part of a name or nickname, in any case
+	After  []string // SortKeys of the last row of the page before
+	Limit  int
+
+	after *position
+}
+
+type position struct {
+	createdAt time.Time
+	id        id.ID
+}
+
+// Listed is a profile in a list.
+type Listed struct {
+	*Profile
+	createdAt time.Time
+}
+
+// SortKeys returns its place in the list, for a cursor.
+func (l Listed) SortKeys() []string {
+	return []string{strconv.FormatInt(l.createdAt.UnixMilli(), 10), l.UserID.String()}
+}
+
+// List returns at most f.Limit profiles, those of the newest accounts first: the public parts of public ones of active
+// accounts, and everything of all with profiles:read.
+func (s *Service) List(ctx context.Context, by actor.Actor, f Filter) ([]Listed, error) {
+	if f.Search != "" {
+		var v fault.Validation
+		text.Line(&v, "query/search", f.Search, maxSearch)
+		if err := v.Err(); err != nil {
+			return nil, err
+		}
+	}
+	if f.After != nil {
+		var ok bool
+		if f.after, ok = parsePosition(f.After); !ok {
+			return nil, page.ErrInvalidCursor
+		}
+	}
+	all := by.May(ReadPermission)
+	rows, err := list(ctx, s.db, f, all)
+	if err != nil {
+		return nil, err
+	}
+	listed := make([]Listed, len(rows))
+	for i, r := range rows {
+		listed[i] = Listed{&r.Profile, r.createdAt}
+		if r.Whole = all; !all {
+			listed[i].Profile = r.publicPart()
+		}
+	}
+	return listed, nil
+}
+
+func parsePosition(keys []string) (*position, bool) {
+	if len(keys) != 2 {
+		return nil, false
+	}
+	ms, err := strconv.ParseInt(keys[0], 10, 64)
+	owner, ok := id.Parse(keys[1])
+	return &position{time.UnixMilli(ms).UTC(), owner}, ok && err == nil
+}
