@@ -7,6 +7,3 @@ func (s *SMTP) Trust(roots *x509.CertPool) *SMTP {
 	s.tls.RootCAs = roots
 	return s
 }
-
-// Kept is the mailbox's bound.
-const Kept = kept

@@ -16,8 +16,8 @@ import (
 	"github.com/user-management-service/ums/internal/platform/id"
 )
 
-// kept bounds the mailbox: older messages go.
-const kept = 500
+// Kept bounds the mailbox: older messages go.
+const Kept = 500
 
 // ErrNoMessage says that the mailbox has no message of that id.
 var ErrNoMessage = errors.New("no such message")
@@ -141,7 +141,7 @@ func (b *Mailbox) prune() error {
 	if err != nil {
 		return err
 	}
-	for len(ids) > kept {
+	for len(ids) > Kept {
 		if err := os.Remove(b.path(ids[0])); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("drop an old message: %w", err)
 		}
