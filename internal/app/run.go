@@ -74,7 +74,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	serve(publicServer, public)
 	serve(adminServer, admin)
 	a.log.InfoContext(ctx, "listening", "addr", public.Addr().String(), "admin_addr", admin.Addr().String(), "version", a.version)
-	a.publicAddr <- public.Addr().String()
+	a.addr = public.Addr().String()
 
 	background.Go(func() {
 		if err := a.bringUp(work, ctx); err != nil {
@@ -150,6 +150,7 @@ func (a *App) bringUp(work, start context.Context) error {
 	}
 	a.state.set("")
 	a.log.InfoContext(start, "ready")
+	a.greet(a.addr)
 	close(a.ready)
 	var running sync.WaitGroup
 	for _, run := range a.background {

@@ -76,7 +76,7 @@ func (a *adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
 	}
 	a.router.MethodFunc(op.Method, op.Path, func(w http.ResponseWriter, r *http.Request) {
 		a.server.serve(route, w, r, func(w http.ResponseWriter, r *http.Request) {
-			ctx := exchange{Context: humachi.NewContext(op, r, w), w: w}
+			ctx := exchange{humaContext: humachi.NewContext(op, r, w), w: w}
 			handler(&ctx)
 			ctx.finish()
 		})
@@ -86,16 +86,19 @@ func (a *adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
 // ServeHTTP implements huma.Adapter.
 func (a *adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.router.ServeHTTP(w, r) }
 
+// humaContext is embedded under a name that leaves the method Context free.
+type humaContext = huma.Context
+
 // exchange is huma's context with a response that goes out in one piece, with its length.
 type exchange struct {
-	huma.Context
+	humaContext
 	w      http.ResponseWriter
 	status int
 	sent   bool
 }
 
 // Unwrap lets humachi find its own context.
-func (x *exchange) Unwrap() huma.Context { return x.Context }
+func (x *exchange) Unwrap() huma.Context { return x.humaContext }
 
 // SetReadDeadline implements huma.Context: the body has been read and its time was bounded there.
 func (x *exchange) SetReadDeadline(time.Time) error { return nil }

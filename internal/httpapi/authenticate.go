@@ -39,10 +39,9 @@ func (s *Server) authenticate(c *call, r *http.Request) (*access.Principal, erro
 		}
 		return nil, err
 	}
-	c.actor = p.Actor
-	c.actor.Origin = origin(r)
+	c.actor = p.Actor(c.actor.Origin)
 	rec := middleware.RecordFrom(r.Context())
-	rec.UserID, rec.KeyID, rec.SessionID = p.Actor.UserID, p.Actor.KeyID, p.Actor.SessionID
+	rec.UserID, rec.KeyID, rec.SessionID = p.UserID, p.KeyID, p.SessionID
 	return p, nil
 }
 
@@ -70,11 +69,11 @@ func (s *Server) principal(ctx context.Context, c *call, credential string, isKe
 			s.Metrics.UnreadableCredentials.WithLabelValues("api_key").Inc()
 			return nil, errAPIKey
 		}
-		p, err := s.Access.Key(ctx, key, c.actor.Origin.IP)
+		p, err := s.Access.Key(ctx, access.Key{PublicID: key.PublicID, SecretHash: key.Hash, Environment: string(key.Environment)}, c.actor.Origin.IP)
 		if err != nil {
-			return nil, s.keyRefused(ctx, c, key, err)
+			return nil, s.keyRefused(ctx, c, key, p, err)
 		}
-		s.KeyUsage.Used(p.Actor.KeyID, key.PublicID, c.actor.Origin.IP, c.actor.Origin.UserAgent)
+		s.KeyUsage.Used(p.KeyID, key.PublicID, c.actor.Origin.IP, c.actor.Origin.UserAgent)
 		return p, nil
 	}
 	claims, err := s.Verifier.Verify(credential)
@@ -87,15 +86,11 @@ func (s *Server) principal(ctx context.Context, c *call, credential string, isKe
 	if !okUser || !okSession {
 		return nil, errAccessToken
 	}
-	p, err := s.Access.Session(ctx, user, session)
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
+	return s.Access.Session(ctx, access.Session{UserID: user, SessionID: session})
 }
 
-// keyRefused records an attempt with a well-formed key.
-func (s *Server) keyRefused(ctx context.Context, c *call, key token.ParsedAPIKey, err error) error {
+// keyRefused records an attempt with a well-formed key: who made it is not known, whose key it is may be.
+func (s *Server) keyRefused(ctx context.Context, c *call, key token.ParsedAPIKey, p *access.Principal, err error) error {
 	f := fault.As(err)
 	if f == nil || f.Kind != fault.Unauthenticated && f.Kind != fault.Forbidden {
 		return err
@@ -104,9 +99,12 @@ func (s *Server) keyRefused(ctx context.Context, c *call, key token.ParsedAPIKey
 		Action: "api_key.authenticate", Outcome: audit.Failure, Reason: f.Code,
 		Target: audit.Target{Type: "api_key", Label: key.PublicID},
 	}
-	var refused *access.RefusedKeyError
-	if errors.As(err, &refused) {
-		e.Target.ID, e.Target.Owner = refused.KeyID, refused.Owner
+	var refusal *access.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		e.Reason, e.Target.ID, e.Target.Owner = string(refusal.Reason), refusal.KeyID, refusal.UserID
+	case p != nil:
+		e.Target.ID, e.Target.Owner = p.KeyID, p.UserID
 	}
 	if auditErr := audit.Record(ctx, s.db, c.actor, e); auditErr != nil {
 		return auditErr

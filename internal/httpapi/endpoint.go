@@ -16,6 +16,7 @@ import (
 	"github.com/user-management-service/ums/internal/httpapi/middleware"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/ratelimit"
 )
 
 var errMediaType = fault.New(fault.UnsupportedMediaType, "unsupported_media_type",
@@ -115,10 +116,14 @@ func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) (*http.R
 		return r, err
 	}
 	if principal != nil {
-		if err := s.limits.Caller(w, r, principal.limitKey, principal.rate); err != nil {
+		var own *ratelimit.Rate
+		if !principal.Rate.Off() {
+			own = &principal.Rate
+		}
+		if err := s.limits.Caller(w, r, c.actor.ID().String(), own); err != nil {
 			return r, err
 		}
-		if principal.mustEnrol && !c.route.Policy.enrolment {
+		if principal.MFARequired && !principal.MFAEnabled && !c.route.Policy.enrolment {
 			return r, errEnrollment
 		}
 	}

@@ -1,11 +1,17 @@
 package httpapi
 
 import (
+	"log/slog"
 	"net/http"
 	"reflect"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/user-management-service/ums/internal/httpapi/middleware"
+	"github.com/user-management-service/ums/internal/httpapi/problem"
+	"github.com/user-management-service/ums/internal/platform/clock"
+	"github.com/user-management-service/ums/internal/platform/telemetry"
 )
 
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }

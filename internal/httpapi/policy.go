@@ -27,11 +27,11 @@ var (
 		"A role of this account requires a second factor; enrol one first.")
 )
 
-// access is the kind of a policy.
-type access uint8
+// admission is the kind of a policy.
+type admission uint8
 
 const (
-	noPolicy  access = iota // a route with none stops the start-up
+	noPolicy  admission = iota // a route with none stops the start-up
 	open                    // anybody; a credential is ignored
 	optional                // anybody; a valid credential says who
 	session                 // signed in; a key is refused
@@ -42,7 +42,7 @@ const (
 
 // Policy says who may call a route at all. Whether the caller may do it to this very target is the service's to decide.
 type Policy struct {
-	access      access
+	access      admission
 	permissions []string // for permitted: the one; for self and ownOr: what a key needs one of
 	sessionOnly bool     // no key, whatever its scopes
 	fresh       bool     // authenticated within FreshFor

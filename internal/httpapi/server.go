@@ -13,15 +13,20 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
 
+	"github.com/user-management-service/ums/internal/domain/access"
+	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/domain/signing"
 	"github.com/user-management-service/ums/internal/httpapi/middleware"
 	"github.com/user-management-service/ums/internal/httpapi/problem"
 	"github.com/user-management-service/ums/internal/platform/clock"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/idempotency"
+	"github.com/user-management-service/ums/internal/platform/mail"
 	"github.com/user-management-service/ums/internal/platform/page"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/telemetry"
+	"github.com/user-management-service/ums/internal/platform/token"
 )
 
 // requestTimeout bounds what one request may take, in all.
@@ -42,6 +47,13 @@ type Deps struct {
 	Idempotency *idempotency.Store
 	Cursors     page.Codec
 	Ready       func(ctx context.Context) []Check
+	Up          func() error  // why requests cannot be answered yet, or nil
+	Mailbox     *mail.Mailbox // development only
+
+	Verifier *token.Verifier
+	Access   *access.Service
+	Signing  *signing.Service
+	KeyUsage *apikey.Usage
 
 	Audit *audit.Service
 }
@@ -50,7 +62,8 @@ type Deps struct {
 type Config struct {
 	PublicURL   string
 	Version     string
-	Development bool // localhost may call from browsers; /dev/* exists
+	Development bool // localhost may call from browsers
+	OwnPages    bool // serve the pages of mailed links
 	Edge        middleware.Config
 }
 

@@ -1,7 +1,10 @@
 // Package secret holds text that must not be printed: passwords, tokens, keys, DSNs.
 package secret
 
-import "log/slog"
+import (
+	"fmt"
+	"log/slog"
+)
 
 const redacted = "[redacted]"
 
@@ -17,11 +20,11 @@ func (t Text) Reveal() string { return t.value }
 // Empty says whether there is no text.
 func (t Text) Empty() bool { return t.value == "" }
 
-// String returns a placeholder; it serves fmt's verbs too.
+// String returns a placeholder.
 func (t Text) String() string { return redacted }
 
-// GoString returns a placeholder, for %#v.
-func (t Text) GoString() string { return redacted }
+// Format writes a placeholder under every verb of fmt.
+func (t Text) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, redacted) }
 
 // MarshalText returns a placeholder, for encoding/json and its like.
 func (t Text) MarshalText() ([]byte, error) { return []byte(redacted), nil }
