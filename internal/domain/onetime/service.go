@@ -42,13 +42,15 @@ func (s *Service) StartAttempt(ctx context.Context, tx postgres.Tx, a Attempt) (
 	if err != nil || !kept {
 		return registrationID, false, err
 	}
-	return registrationID, true, s.mailVerification(ctx, tx, a.recipient(), &attempt)
+	_, err = s.mailVerification(ctx, tx, a.recipient(), &attempt)
+	return registrationID, true, err
 }
 
 // StartVerification mails a token for an address that no registration waits for: of an account that an administrator
-// made or corrected. At most four statements.
+// made or corrected, or that was active before it was proven. At most four statements.
 func (s *Service) StartVerification(ctx context.Context, tx postgres.Tx, r Recipient) error {
-	return s.mailVerification(ctx, tx, r, nil)
+	_, err := s.mailVerification(ctx, tx, r, nil)
+	return err
 }
 
 // VerificationToken makes such a token for a mail of the caller's own.
@@ -57,31 +59,34 @@ func (s *Service) VerificationToken(ctx context.Context, tx postgres.Tx, r Recip
 	return text, insertTokens(ctx, tx, r, nil, newRow{id.New(), purposeVerify, hash[:], VerificationLife.Seconds()})
 }
 
-// Resend mails a new token and code for a pending account: of the attempt whose registration id is given, else of the
-// newest live one, else for the account itself. An unknown registration id mails nothing. The caller has locked the
-// account's row.
-func (s *Service) Resend(ctx context.Context, tx postgres.Tx, r Recipient, registrationID string) error {
-	if registrationID == "" {
-		attempt, err := newestAttempt(ctx, tx, r.UserID)
-		if err != nil {
-			return err
+// Resend mails a new token, and says whether it did: for a pending account with the code of the attempt whose
+// registration id is given, else of the newest live one, else without; for any other account without. An unknown
+// registration id mails nothing. The caller has locked the account's row.
+func (s *Service) Resend(ctx context.Context, tx postgres.Tx, r Recipient, pending bool, registrationID string) (bool, error) {
+	var attempt *id.ID
+	var err error
+	switch {
+	case !pending:
+	case registrationID == "":
+		attempt, err = newestAttempt(ctx, tx, r.UserID)
+	default:
+		hash, ok := token.HashOneTime(registrationID)
+		if !ok {
+			return false, nil
 		}
-		return s.mailVerification(ctx, tx, r, attempt)
+		if attempt, err = attemptOf(ctx, tx, r.UserID, hash[:]); err == nil && attempt == nil {
+			return false, nil
+		}
 	}
-	hash, ok := token.HashOneTime(registrationID)
-	if !ok {
-		return nil
-	}
-	attempt, err := attemptOf(ctx, tx, r.UserID, hash[:])
-	if err != nil || attempt == nil {
-		return err
+	if err != nil {
+		return false, err
 	}
 	return s.mailVerification(ctx, tx, r, attempt)
 }
 
-func (s *Service) mailVerification(ctx context.Context, tx postgres.Tx, r Recipient, attempt *id.ID) error {
+func (s *Service) mailVerification(ctx context.Context, tx postgres.Tx, r Recipient, attempt *id.ID) (bool, error) {
 	if allowed, err := s.mayMail(ctx, tx, r); err != nil || !allowed {
-		return err
+		return false, err
 	}
 	text, hash := newToken()
 	content := notify.VerifyEmail{Name: r.Name, Token: text, Life: VerificationLife, CodeLife: CodeLife}
@@ -91,9 +96,10 @@ func (s *Service) mailVerification(ctx context.Context, tx postgres.Tx, r Recipi
 		rows = append(rows, newRow{id.New(), purposeCode, s.codeHash(*attempt, content.Code.Reveal()), CodeLife.Seconds()})
 	}
 	if err := insertTokens(ctx, tx, r, attempt, rows...); err != nil {
-		return err
+		return false, err
 	}
-	return s.outbox.Enqueue(ctx, tx, notify.Mail{UserID: r.UserID, To: r.Email, Locale: r.Locale, Content: content})
+	err := s.outbox.Enqueue(ctx, tx, notify.Mail{UserID: r.UserID, To: r.Email, Locale: r.Locale, Content: content})
+	return err == nil, err
 }
 
 func (s *Service) mayMail(ctx context.Context, tx postgres.Tx, r Recipient) (bool, error) {

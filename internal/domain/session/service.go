@@ -9,6 +9,7 @@ import (
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/keyring"
@@ -215,7 +216,7 @@ func (s *Service) Sweep(ctx context.Context) error { return sweep(ctx, s.db) }
 
 // withImplied adds the role that every human account has from activation on.
 func withImplied(roles []string) []string {
-	roles = append(roles, "user")
+	roles = append(roles, role.UserName)
 	slices.Sort(roles)
 	return roles
 }
