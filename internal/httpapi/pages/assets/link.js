@@ -7,6 +7,7 @@
   // The token leaves the address bar, and with it the history and the screen; it lives in this variable only.
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   history.replaceState(null, "", location.pathname);
+  addEventListener("hashchange", () => location.reload()); // another link, opened in this tab
 
   const calls = {
     "verify-email": "/api/v1/auth/email/verify",
@@ -47,6 +48,7 @@
       hint: (min) => `Mindestens ${min} Zeichen. Ein Satz ist leicht zu merken und schwer zu erraten.`,
       too_short: "Das Passwort ist zu kurz.",
       too_long: "Die Eingabe ist zu lang.",
+      invalid_characters: "Erlaubt sind Buchstaben, Ziffern, Zeichen, Leerzeichen und Emoji, aber keine Steuerzeichen.",
       too_common: "Dieses Passwort ist zu verbreitet. Wählen Sie ein anderes.",
       too_predictable: "Dieses Passwort ist zu leicht zu erraten. Wählen Sie ein anderes.",
       contains_context: "Das Passwort enthält Ihren Namen, Ihre Adresse oder den Namen des Dienstes.",
@@ -112,8 +114,8 @@
     if (!first || loose.length) {
       say(alert, loose.join(" ") || texts[problem.code] || (inGerman ? texts.other : problem.detail || texts.other));
     }
-    (first ?? password).focus();
     if (problem.code === "invalid_token") form.hidden = true;
+    (form.hidden ? $("title") : first ?? password).focus();
   }
 
   async function send() {
