@@ -79,25 +79,26 @@ func Find(ctx context.Context, db postgres.DB, ids []id.ID) (map[id.ID]*User, er
 	return users, nil
 }
 
-// Lock reads an account and keeps every other transaction from changing it until tx ends; fault.ErrNotFound when there
-// is none. Grants of roles are not locked.
+// Lock reads an account and keeps every other transaction from changing it, or its roles, until tx ends;
+// fault.ErrNotFound when there is none.
 func Lock(ctx context.Context, tx postgres.Tx, user id.ID) (*User, error) {
-	rows, err := tx.Query(ctx, `
-		SELECT `+columns+`
-		FROM users u
-		WHERE u.id = $1
-		FOR NO KEY UPDATE OF u`, user)
-	if err != nil {
+	// The lock first, in a statement of its own: what another writer committed meanwhile must be in the snapshot.
+	if _, err := tx.Exec(ctx, `SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE`, user); err != nil {
 		return nil, fmt.Errorf("lock user: %w", err)
 	}
-	found, err := pgx.CollectExactlyOneRow(rows, scan)
-	if postgres.NoRows(err) {
-		return nil, fault.ErrNotFound
-	}
+	return FindOne(ctx, tx, user)
+}
+
+// FindOne reads an account, or returns fault.ErrNotFound.
+func FindOne(ctx context.Context, db postgres.DB, user id.ID) (*User, error) {
+	found, err := Find(ctx, db, []id.ID{user})
 	if err != nil {
-		return nil, fmt.Errorf("lock user: %w", err)
+		return nil, err
 	}
-	return found, nil
+	if u := found[user]; u != nil {
+		return u, nil
+	}
+	return nil, fault.ErrNotFound
 }
 
 // Draft is a new account. Whoever makes one has checked what stands in it.
@@ -165,28 +166,33 @@ func save(ctx context.Context, tx postgres.Tx, u *User) error {
 }
 
 // SetStatus moves an account to a status and raises its version. Deleting starts its grace; every other status ends it.
-func SetStatus(ctx context.Context, tx postgres.Tx, u *User, to Status) error {
+// An account that has neither a proven address nor a password was never activated: made active, it is pending again.
+func SetStatus(ctx context.Context, tx postgres.Tx, user id.ID, to Status) error {
 	_, err := tx.Exec(ctx, `
-		UPDATE users SET status = $2, deleted_at = CASE WHEN $2 = 'deleting' THEN now() END,
+		UPDATE users SET
+			status = CASE WHEN $2 = 'active' AND kind = 'human' AND NOT email_verified AND password_hash IS NULL
+				THEN 'pending' ELSE $2 END,
+			deleted_at = CASE WHEN $2 = 'deleting' THEN now() END,
 			version = version + 1, updated_at = now()
-		WHERE id = $1`, u.ID, to)
+		WHERE id = $1`, user, string(to))
 	if err != nil {
 		return fmt.Errorf("set status of user: %w", err)
 	}
 	return nil
 }
 
-// SetEmail gives an account another address, unproven, or returns ErrEmailTaken. What was sealed to the old address
-// dies with the epoch.
-func SetEmail(ctx context.Context, tx postgres.Tx, user id.ID, email, norm string) error {
-	_, err := tx.Exec(ctx, `
+// SetEmail gives an account another address, unproven, and returns its new epoch: what was bound to the old one is dead.
+// ErrEmailTaken ends tx.
+func SetEmail(ctx context.Context, tx postgres.Tx, user id.ID, email, norm string) (epoch int64, err error) {
+	err = tx.QueryRow(ctx, `
 		UPDATE users SET email = $2, email_norm = $3, email_verified = false, auth_epoch = auth_epoch + 1,
 			version = version + 1, updated_at = now()
-		WHERE id = $1`, user, email, norm)
+		WHERE id = $1
+		RETURNING auth_epoch`, user, email, norm).Scan(&epoch)
 	if err != nil {
-		return fmt.Errorf("set address of user: %w", taken(err))
+		return 0, fmt.Errorf("set address of user: %w", taken(err))
 	}
-	return nil
+	return epoch, nil
 }
 
 // Remove deletes the account's row, and by its references everything that hangs on it.

@@ -129,7 +129,7 @@ func (s *Service) UpdateMe(ctx context.Context, by actor.Actor, c Changes, ifMat
 		if ifMatch != nil && *ifMatch != u.Version {
 			return fault.ErrPrecondition
 		}
-		return Apply(ctx, tx, by, u, AdminChanges{Changes: c})
+		return Apply(ctx, tx, by, u, AdminChanges{Changes: c}, nil)
 	})
 	if err != nil {
 		return nil, err
@@ -138,9 +138,10 @@ func (s *Service) UpdateMe(ctx context.Context, by actor.Actor, c Changes, ifMat
 }
 
 // Apply changes an account that the caller has locked and may change, and records it. A change that changes nothing
-// leaves no trace.
-func Apply(ctx context.Context, tx postgres.Tx, by actor.Actor, u *User, c AdminChanges) error {
-	changes, err := u.apply(c)
+// leaves no trace. invalid are faults of the same input that the caller has found already, or nil: they are told with
+// these.
+func Apply(ctx context.Context, tx postgres.Tx, by actor.Actor, u *User, c AdminChanges, invalid error) error {
+	changes, err := u.apply(c, invalid)
 	if err != nil || len(changes) == 0 {
 		return err
 	}
@@ -158,8 +159,13 @@ func (u *User) Target() audit.Target {
 }
 
 // apply makes the changes in memory and returns those that are some; u is in no state to be used when it fails.
-func (u *User) apply(c AdminChanges) (map[string]audit.Change, error) {
+func (u *User) apply(c AdminChanges, invalid error) (map[string]audit.Change, error) {
 	var v fault.Validation
+	if f := fault.As(invalid); f != nil {
+		for _, field := range f.Fields {
+			v.Add(field.Pointer, field.Code, field.Detail)
+		}
+	}
 	changes := map[string]audit.Change{}
 	line := func(name string, current **string, set bool, value *string, check func(v *fault.Validation, pointer, s string)) {
 		if !set {

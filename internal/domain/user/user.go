@@ -46,6 +46,9 @@ const (
 	DeletePermission = "users:delete"
 )
 
+// FirstEpoch is the epoch of a new account.
+const FirstEpoch int64 = 1
+
 // MaxDisplayName and MaxExternalID are lengths in code points.
 const (
 	MaxDisplayName = 120
