@@ -53,15 +53,15 @@ type listing[B any] struct {
 	Body page.Page[B]
 }
 
-// paging is the input of every list.
-type paging struct {
+// Paging is the input of every list. What inputs embed is exported: huma looks into no unexported struct.
+type Paging struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Rows on a page."`
 	Cursor string `query:"cursor" doc:"The next_cursor of the page before; opaque."`
 }
 
 // position reads the cursor, which counts only for this caller, route, filter and order. The binding names filter and
 // order. Nil without a cursor.
-func (p *paging) position(s *Server, by actor.Actor, route string, binding ...string) ([]string, error) {
+func (p *Paging) position(s *Server, by actor.Actor, route string, binding ...string) ([]string, error) {
 	if p.Cursor == "" {
 		return nil, nil
 	}
@@ -70,7 +70,7 @@ func (p *paging) position(s *Server, by actor.Actor, route string, binding ...st
 
 // list answers with a page. rows may hold one more than the limit: that one says that there is a next page. keys are the
 // sort keys of a row, as position will return them.
-func list[R, B any](ctx context.Context, s *Server, by actor.Actor, p *paging, route string, binding []string,
+func list[R, B any](ctx context.Context, s *Server, by actor.Actor, p *Paging, route string, binding []string,
 	rows []R, keys func(R) []string, encode func(R) B,
 ) *listing[B] {
 	out := &listing[B]{}
@@ -94,14 +94,14 @@ func listBinding(by actor.Actor, route string, binding []string) string {
 	return page.Binding(append([]string{string(by.Kind), by.ID().String(), route}, binding...)...)
 }
 
-// conditional is the input of every change of one resource.
-type conditional struct {
+// Conditional is the input of every change of one resource.
+type Conditional struct {
 	IfMatch string `header:"If-Match" doc:"Change only this version of the resource (ETag)."`
 }
 
 // version returns the version that the change is for, nil when any will do. A tag that is none of ours is a version
 // that never was, and so stale.
-func (c *conditional) version() *int64 {
+func (c *Conditional) version() *int64 {
 	if c.IfMatch == "" {
 		return nil
 	}
@@ -142,13 +142,13 @@ func (unmodified) Error() string             { return "not modified" }
 func (unmodified) GetStatus() int            { return http.StatusNotModified }
 func (u unmodified) GetHeaders() http.Header { return http.Header{"Etag": {string(u)}} }
 
-// identified is the input of every route to one resource.
-type identified struct {
+// Identified is the input of every route to one resource.
+type Identified struct {
 	ID string `path:"id" doc:"The resource's id (UUID)."`
 }
 
 // id parses the path's id. What is no UUID names nothing: 404.
-func (i *identified) id() (id.ID, error) { return parseID(i.ID) }
+func (i *Identified) id() (id.ID, error) { return parseID(i.ID) }
 
 func parseID(text string) (id.ID, error) {
 	u, ok := id.Parse(text)

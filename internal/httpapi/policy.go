@@ -32,12 +32,12 @@ type admission uint8
 
 const (
 	noPolicy  admission = iota // a route with none stops the start-up
-	open                    // anybody; a credential is ignored
-	optional                // anybody; a valid credential says who
-	session                 // signed in; a key is refused
-	self                    // signed in, or a key with one of the permissions: one's own
-	permitted               // whoever has the permission
-	ownOr                   // signed in, or a key with one of the permissions; the service decides about the target
+	open                       // anybody; a credential is ignored
+	optional                   // anybody; a valid credential says who
+	session                    // signed in; a key too, unless the policy is for sessions only
+	self                       // signed in, or a key with one of the permissions: one's own
+	permitted                  // whoever has the permission
+	ownOr                      // signed in, or a key with one of the permissions; the service decides about the target
 )
 
 // Policy says who may call a route at all. Whether the caller may do it to this very target is the service's to decide.
@@ -57,6 +57,9 @@ func Optional() Policy { return Policy{access: optional} }
 
 // Session needs a signed-in person.
 func Session() Policy { return Policy{access: session, sessionOnly: true} }
+
+// Caller lets in whoever is somebody: a session, or a key whatever its scopes.
+func Caller() Policy { return Policy{access: session} }
 
 // Self is for one's own things: a session, or a key with one of the permissions.
 func Self(key ...string) Policy { return Policy{access: self, permissions: key} }

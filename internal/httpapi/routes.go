@@ -1,6 +1,10 @@
 package httpapi
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/user-management-service/ums/internal/domain/audit"
+)
 
 func get(path, name, summary string, p Policy) Route {
 	return Route{Method: http.MethodGet, Path: path, Name: name, Summary: summary, Policy: p, Status: http.StatusOK}
@@ -45,6 +49,14 @@ func (s *Server) register() {
 	// Roles and permissions
 
 	// API keys
+	handle(s, post("/api-keys", "createApiKey", "Create an API key", Session().Fresh()).as("api_key.create").status(http.StatusCreated).idempotent(), s.createKey)
+	handle(s, get("/api-keys", "listApiKeys", "List API keys", Session()).as("api_key.list"), s.listKeys)
+	handle(s, get("/api-keys/current", "getCurrentApiKey", "Read the key that calls", Caller()).as("api_key.read"), s.currentKey)
+	handle(s, get("/api-keys/{id}", "getApiKey", "Read an API key", Session()).as("api_key.read"), s.getKey)
+	handle(s, patchTo("/api-keys/{id}", "updateApiKey", "Change an API key", Session()).as("api_key.update"), s.updateKey)
+	handle(s, del("/api-keys/{id}", "revokeApiKey", "Revoke an API key", Session()).as("api_key.revoke"), s.revokeKey)
 
 	// Audit
+	handle(s, get("/audit-events", "listAuditEvents", "List audit events", Permission(audit.ReadPermission)).as("audit_event.list"), s.listEvents)
+	handle(s, get("/audit-events/{id}", "getAuditEvent", "Read an audit event", Permission(audit.ReadPermission)).as("audit_event.read"), s.getEvent)
 }

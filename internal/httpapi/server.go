@@ -56,6 +56,7 @@ type Deps struct {
 	KeyUsage *apikey.Usage
 
 	Audit *audit.Service
+	Keys  *apikey.Service
 }
 
 // Config is what the surface depends on.

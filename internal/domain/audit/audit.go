@@ -68,6 +68,7 @@ type Recorded struct {
 	IP        *string
 	UserAgent *string
 	RequestID *string
+	Version   int64 // grows with each person in it who is erased; nothing else changes
 }
 
 const maxText = 512 // code points of a label, reason or user agent that are kept
@@ -104,15 +105,15 @@ func (p personal) commitment(salt []byte) ([]byte, error) {
 
 // row is an event ready to be inserted.
 type row struct {
-	id                                 id.ID
-	action                             string
-	outcome                            Outcome
-	actorType                          actor.Kind
-	actorID, targetID                  *id.ID
-	targetType, requestID              *string
-	actor, target                      personal
-	actorSubject, targetSubject        *id.ID
-	actorSalt, targetSalt              []byte // nil: no such part
+	id                                id.ID
+	action                            string
+	outcome                           Outcome
+	actorType                         actor.Kind
+	actorID, targetID                 *id.ID
+	targetType, requestID             *string
+	actor, target                     personal
+	actorSubject, targetSubject       *id.ID
+	actorSalt, targetSalt             []byte // nil: no such part
 	actorCommitment, targetCommitment []byte
 }
 

@@ -75,7 +75,8 @@ type Position struct {
 
 const columns = `
 	e.id, e.time, e.action, e.outcome, e.actor_type, e.actor_id, a.label, e.target_type, e.target_id, t.label,
-	t.changes, t.reason, a.ip, a.user_agent, e.request_id
+	t.changes, t.reason, a.ip, a.user_agent, e.request_id,
+	1 + (e.actor_commitment IS NOT NULL AND a.salt IS NULL)::int + (e.target_commitment IS NOT NULL AND t.salt IS NULL)::int
 	FROM audit_events e
 	LEFT JOIN audit_personal a ON a.event_id = e.id AND a.subject_role = 'actor' AND a.event_time = e.time
 	LEFT JOIN audit_personal t ON t.event_id = e.id AND t.subject_role = 'target' AND t.event_time = e.time`
@@ -85,7 +86,7 @@ func scan(row pgx.CollectableRow) (Recorded, error) {
 	var targetType, targetLabel *string
 	var changes []byte
 	err := row.Scan(&r.ID, &r.Time, &r.Action, &r.Outcome, &r.ActorType, &r.ActorID, &r.Label, &targetType, &r.TargetID, &targetLabel,
-		&changes, &r.Reason, &r.IP, &r.UserAgent, &r.RequestID)
+		&changes, &r.Reason, &r.IP, &r.UserAgent, &r.RequestID, &r.Version)
 	if targetType != nil {
 		r.Target.Type = *targetType
 	}

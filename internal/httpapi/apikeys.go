@@ -1,0 +1,242 @@
+package httpapi
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/apikey"
+	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/page"
+	"github.com/user-management-service/ums/internal/platform/patch"
+	"github.com/user-management-service/ums/internal/platform/token"
+)
+
+// APIKey is an API key without its secret.
+type APIKey struct {
+	ID          id.ID          `json:"id" format:"uuid"`
+	Name        string         `json:"name"`
+	UserID      id.ID          `json:"user_id" format:"uuid" doc:"The owner: the key acts for this account."`
+	Environment string         `json:"environment" enum:"live,test" doc:"A label: test keys act on real data."`
+	Scopes      []string       `json:"scopes" doc:"What the key may do, as far as its owner may do it at that moment."`
+	Last4       string         `json:"last4" doc:"The last four characters of the key, to recognise it."`
+	Status      string         `json:"status" enum:"active,expired,revoked,quarantined"`
+	ExpiresAt   *timestamp     `json:"expires_at" nullable:"true"`
+	LastUsedAt  *timestamp     `json:"last_used_at" nullable:"true" doc:"Up to some seconds late; no part of the ETag."`
+	AllowedIPs  []netip.Prefix `json:"allowed_ips" doc:"Networks that the key works from; empty: any."`
+	RateLimit   *keyRate       `json:"rate_limit" nullable:"true" doc:"Instead of the limit of all callers; null: that one."`
+	Metadata    object         `json:"metadata"`
+	CreatedAt   timestamp      `json:"created_at"`
+	UpdatedAt   timestamp      `json:"updated_at"`
+}
+
+// CreatedAPIKey is the one answer that has the key itself.
+type CreatedAPIKey struct {
+	APIKey
+	Key string `json:"key" doc:"The key. It is shown here only; nobody can read it again."`
+}
+
+// keyRate is a key's own rate limit. Its schema stands where it is used, so that it can be null there.
+type keyRate apikey.RateLimit
+
+// Schema implements huma.SchemaProvider.
+func (keyRate) Schema(huma.Registry) *huma.Schema {
+	integer := func(doc string, most float64) *huma.Schema {
+		return &huma.Schema{Type: huma.TypeInteger, Minimum: ptr(1.0), Maximum: ptr(most), Description: doc}
+	}
+	return &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"limit", "window_seconds"}, AdditionalProperties: false,
+		Properties: map[string]*huma.Schema{
+			"limit":          integer("Requests in a window.", apikey.MaxRateLimit),
+			"window_seconds": integer("Length of the window.", apikey.MaxRateWindow),
+		},
+	}
+}
+
+type NewAPIKey struct {
+	Name        string         `json:"name" minLength:"1" maxLength:"100" doc:"By which you will know it."`
+	Scopes      []string       `json:"scopes" minItems:"1" maxItems:"100" doc:"Registered permissions, resource:* or *."`
+	Environment string         `json:"environment" enum:"live,test" doc:"A label: test keys act on real data."`
+	UserID      string         `json:"user_id,omitempty" format:"uuid" doc:"A service account's, with api_keys:write; absent: one's own."`
+	ExpiresAt   opt[time.Time] `json:"expires_at,omitzero" doc:"Absent: the configured life; null: never, where that is allowed."`
+	AllowedIPs  []string       `json:"allowed_ips,omitempty" maxItems:"100" doc:"Networks (CIDR) and single addresses; empty: any."`
+	RateLimit   *keyRate       `json:"rate_limit,omitempty" doc:"Above the limit of all callers it needs api_keys:write."`
+	Metadata    object         `json:"metadata,omitempty"`
+}
+
+type APIKeyPatch struct {
+	Name       opt[string]    `json:"name,omitzero" minLength:"1" maxLength:"100"`
+	Scopes     opt[[]string]  `json:"scopes,omitzero" minItems:"1" maxItems:"100"`
+	ExpiresAt  opt[time.Time] `json:"expires_at,omitzero" doc:"null: never, where that is allowed."`
+	AllowedIPs opt[[]string]  `json:"allowed_ips,omitzero" maxItems:"100" doc:"null or empty: any."`
+	RateLimit  opt[keyRate]   `json:"rate_limit,omitzero" doc:"null: the limit of all callers."`
+	Metadata   opt[object]    `json:"metadata,omitzero" doc:"Merged deeply; null empties."`
+}
+
+func encodeKey(k apikey.Key) APIKey {
+	networks := k.AllowedIPs
+	if networks == nil {
+		networks = []netip.Prefix{}
+	}
+	return APIKey{
+		ID: k.ID, Name: k.Name, UserID: k.UserID, Environment: string(k.Environment), Scopes: k.Scopes, Last4: k.Last4,
+		Status: string(k.Status), ExpiresAt: stamp(k.ExpiresAt), LastUsedAt: stamp(k.LastUsedAt), AllowedIPs: networks,
+		RateLimit: (*keyRate)(k.RateLimit), Metadata: object(k.Metadata),
+		CreatedAt: timestamp(k.CreatedAt), UpdatedAt: timestamp(k.UpdatedAt),
+	}
+}
+
+func encodeCreatedKey(k apikey.Created) *single[CreatedAPIKey] {
+	return created(CreatedAPIKey{encodeKey(k.Key), k.Text.Reveal()}, k.Version, "/api-keys/"+k.ID.String())
+}
+
+func (s *Server) createKey(ctx context.Context, by actor.Actor, in *struct{ Body NewAPIKey }) (*single[CreatedAPIKey], error) {
+	b := in.Body
+	n := apikey.New{
+		Name: b.Name, Environment: token.Environment(b.Environment), Scopes: b.Scopes, ExpiresAt: b.ExpiresAt.Field,
+		AllowedIPs: b.AllowedIPs, RateLimit: (*apikey.RateLimit)(b.RateLimit), Metadata: jsontext.Value(b.Metadata),
+	}
+	if b.UserID != "" {
+		var ok bool
+		if n.UserID, ok = id.Parse(b.UserID); !ok {
+			return nil, fault.InvalidField("/user_id", "invalid_format", "Give the account's id, a UUID.")
+		}
+	}
+	k, err := s.Keys.Create(ctx, by, n, keep(ctx, encodeCreatedKey))
+	if err != nil {
+		return nil, err
+	}
+	return encodeCreatedKey(k), nil
+}
+
+type keyListInput struct {
+	Paging
+	UserID      string `query:"user_id" format:"uuid" doc:"Whose keys; another's need api_keys:read. Absent: one's own."`
+	Scope       string `query:"scope" enum:"own,all" default:"own" doc:"all: everyone's, with api_keys:read."`
+	Status      string `query:"status" enum:"active,expired,revoked,quarantined"`
+	Environment string `query:"environment" enum:"live,test"`
+	Sort        string `query:"sort" enum:"created_at,-created_at" default:"-created_at"`
+}
+
+func (s *Server) listKeys(ctx context.Context, by actor.Actor, in *keyListInput) (*listing[APIKey], error) {
+	const route = "GET /api-keys"
+	f := apikey.Filter{
+		Everyone: in.Scope == "all", Status: apikey.Status(in.Status), Environment: token.Environment(in.Environment),
+		Limit: in.Limit + 1, Ascending: in.Sort == "created_at",
+	}
+	var err error
+	if f.UserID, err = filterID("user_id", in.UserID); err != nil {
+		return nil, err
+	}
+	binding := []string{in.Sort, in.Scope, f.UserID.String(), in.Status, in.Environment}
+	cursor, err := in.position(s, by, route, binding...)
+	if err != nil {
+		return nil, err
+	}
+	if cursor != nil {
+		at, row, err := timePosition(cursor)
+		if err != nil {
+			return nil, err
+		}
+		f.After = &apikey.Position{CreatedAt: at, ID: row}
+	}
+	keys, err := s.Keys.List(ctx, by, f)
+	if err != nil {
+		return nil, err
+	}
+	return list(ctx, s, by, &in.Paging, route, binding, keys,
+		func(k apikey.Key) []string { return timeKeys(k.CreatedAt, k.ID) }, encodeKey), nil
+}
+
+func (s *Server) currentKey(ctx context.Context, by actor.Actor, _ *struct{}) (*single[APIKey], error) {
+	return keyAnswer(s.Keys.Current(ctx, by))
+}
+
+func (s *Server) getKey(ctx context.Context, by actor.Actor, in *Identified) (*single[APIKey], error) {
+	key, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	return keyAnswer(s.Keys.Get(ctx, by, key))
+}
+
+type keyPatchInput struct {
+	Identified
+	Conditional
+	Body APIKeyPatch
+}
+
+func (s *Server) updateKey(ctx context.Context, by actor.Actor, in *keyPatchInput) (*single[APIKey], error) {
+	key, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	b := in.Body
+	return keyAnswer(s.Keys.Update(ctx, by, key, apikey.Patch{
+		Name: b.Name.Field, Scopes: b.Scopes.Field, ExpiresAt: b.ExpiresAt.Field, AllowedIPs: b.AllowedIPs.Field,
+		RateLimit: convert(b.RateLimit, func(r keyRate) apikey.RateLimit { return apikey.RateLimit(r) }),
+		Metadata:  convert(b.Metadata, func(o object) jsontext.Value { return jsontext.Value(o) }),
+	}, in.version()))
+}
+
+func (s *Server) revokeKey(ctx context.Context, by actor.Actor, in *struct {
+	Identified
+	Conditional
+},
+) (*empty, error) {
+	key, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	return &empty{}, s.Keys.Revoke(ctx, by, key, in.version())
+}
+
+func keyAnswer(k apikey.Key, err error) (*single[APIKey], error) {
+	if err != nil {
+		return nil, err
+	}
+	return one(encodeKey(k), k.Version), nil
+}
+
+// convert turns a member of a merge patch into the service's type.
+func convert[A, B any](o opt[A], to func(A) B) patch.Field[B] {
+	out := patch.Field[B]{Set: o.Set, Null: o.Null}
+	if p := o.Pointer(); p != nil {
+		out.Value = to(*p)
+	}
+	return out
+}
+
+// filterID reads an id in the query: Nil when there is none.
+func filterID(name, text string) (id.ID, error) {
+	if text == "" {
+		return id.Nil, nil
+	}
+	u, ok := id.Parse(text)
+	if !ok {
+		return id.Nil, fault.InvalidField("query/"+name, "invalid_format", "Give an id, a UUID.")
+	}
+	return u, nil
+}
+
+// timeKeys are the sort keys of a row in a list by time, ties by id; timePosition reads them back.
+func timeKeys(at time.Time, row id.ID) []string {
+	return []string{at.UTC().Format(time.RFC3339Nano), row.String()}
+}
+
+func timePosition(keys []string) (time.Time, id.ID, error) {
+	if len(keys) != 2 {
+		return time.Time{}, id.Nil, page.ErrInvalidCursor
+	}
+	at, err := time.Parse(time.RFC3339Nano, keys[0])
+	row, ok := id.Parse(keys[1])
+	if err != nil || !ok {
+		return time.Time{}, id.Nil, page.ErrInvalidCursor
+	}
+	return at, row, nil
+}

@@ -1,0 +1,164 @@
+package httpapi
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/id"
+)
+
+// AuditEvent is one event of the audit log.
+type AuditEvent struct {
+	ID        id.ID        `json:"id" format:"uuid"`
+	Time      timestamp    `json:"time"`
+	Action    string       `json:"action" doc:"noun.verb, as in user.suspend."`
+	Outcome   string       `json:"outcome" enum:"success,denied,failure"`
+	Actor     AuditActor   `json:"actor"`
+	Target    *AuditTarget `json:"target" nullable:"true" doc:"null: the act had none."`
+	Changes   auditChanges `json:"changes"`
+	Reason    *string      `json:"reason" doc:"What was given as the reason; of a refusal, its code."`
+	IP        *string      `json:"ip"`
+	UserAgent *string      `json:"user_agent"`
+	RequestID *string      `json:"request_id"`
+}
+
+type AuditActor struct {
+	Type  string  `json:"type" enum:"user,api_key,system,anonymous"`
+	ID    *id.ID  `json:"id" format:"uuid" nullable:"true"`
+	Label *string `json:"label" doc:"An address or a name; null once the person has been erased."`
+}
+
+type AuditTarget struct {
+	Type  string  `json:"type"`
+	ID    *id.ID  `json:"id"`
+	Label *string `json:"label"`
+}
+
+// Schema implements huma.SchemaProvider: the schema stands where it is used, so that it can be null there.
+func (AuditTarget) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"type", "id", "label"}, AdditionalProperties: false,
+		Properties: map[string]*huma.Schema{
+			"type":  {Type: huma.TypeString},
+			"id":    {Type: huma.TypeString, Format: "uuid", Nullable: true},
+			"label": {Type: huma.TypeString, Nullable: true, Description: "null once the person has been erased."},
+		},
+	}
+}
+
+// auditChanges is what changed: {field: {from, to}}.
+type auditChanges object
+
+// MarshalJSON writes {} for nothing.
+func (c auditChanges) MarshalJSON() ([]byte, error) { return object(c).MarshalJSON() }
+
+// Schema implements huma.SchemaProvider.
+func (auditChanges) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeObject, Description: "The fields that changed. Never a secret; empty once the person has been erased.",
+		AdditionalProperties: &huma.Schema{
+			Type: huma.TypeObject, Required: []string{"from", "to"},
+			Properties: map[string]*huma.Schema{"from": {Description: "Before; any type."}, "to": {Description: "After; any type."}},
+		},
+	}
+}
+
+func encodeEvent(e audit.Recorded) AuditEvent {
+	b := AuditEvent{
+		ID: e.ID, Time: timestamp(e.Time), Action: e.Action, Outcome: string(e.Outcome),
+		Actor:   AuditActor{Type: string(e.ActorType), ID: e.ActorID, Label: e.Label},
+		Changes: auditChanges(e.Changes), Reason: e.Reason, IP: e.IP, UserAgent: e.UserAgent, RequestID: e.RequestID,
+	}
+	if e.Target.Type != "" {
+		b.Target = &AuditTarget{Type: e.Target.Type, ID: e.TargetID}
+		if e.Target.Label != "" {
+			b.Target.Label = &e.Target.Label
+		}
+	}
+	return b
+}
+
+type eventListInput struct {
+	Paging
+	ActorID    string    `query:"actor_id" format:"uuid"`
+	TargetID   string    `query:"target_id" format:"uuid"`
+	TargetType string    `query:"target_type" maxLength:"100"`
+	Action     string    `query:"action" maxLength:"100" doc:"Exactly, as in user.suspend."`
+	Outcome    string    `query:"outcome" enum:"success,denied,failure"`
+	IP         string    `query:"ip" maxLength:"45" doc:"Exactly this address."`
+	From       time.Time `query:"from" doc:"At this time or later."`
+	To         time.Time `query:"to" doc:"Before this time."`
+	Sort       string    `query:"sort" enum:"time,-time" default:"-time"`
+}
+
+// filter reads what huma cannot: all faults in one answer.
+func (in *eventListInput) filter() (audit.Filter, error) {
+	f := audit.Filter{
+		TargetType: in.TargetType, Action: in.Action, Outcome: audit.Outcome(in.Outcome), From: in.From, To: in.To,
+		Limit: in.Limit + 1, Ascending: in.Sort == "time",
+	}
+	var v fault.Validation
+	for _, q := range []struct {
+		name, text string
+		into       *id.ID
+	}{{"actor_id", in.ActorID, &f.ActorID}, {"target_id", in.TargetID, &f.TargetID}} {
+		var ok bool
+		if *q.into, ok = id.Parse(q.text); !ok && q.text != "" {
+			v.Add("query/"+q.name, "invalid_format", "Give an id, a UUID.")
+		}
+	}
+	if in.IP != "" {
+		var err error
+		if f.IP, err = netip.ParseAddr(in.IP); err != nil || f.IP.Zone() != "" {
+			v.Add("query/ip", "invalid_format", "Give one IPv4 or IPv6 address.")
+		}
+	}
+	return f, v.Err()
+}
+
+func (s *Server) listEvents(ctx context.Context, by actor.Actor, in *eventListInput) (*listing[AuditEvent], error) {
+	const route = "GET /audit-events"
+	f, err := in.filter()
+	if err != nil {
+		return nil, err
+	}
+	binding := []string{
+		in.Sort, f.ActorID.String(), f.TargetID.String(), in.TargetType, in.Action, in.Outcome, f.IP.Unmap().String(),
+		in.From.UTC().Format(time.RFC3339Nano), in.To.UTC().Format(time.RFC3339Nano),
+	}
+	cursor, err := in.position(s, by, route, binding...)
+	if err != nil {
+		return nil, err
+	}
+	if cursor != nil {
+		at, event, err := timePosition(cursor)
+		if err != nil {
+			return nil, err
+		}
+		f.After = &audit.Position{Time: at, ID: event}
+	}
+	events, err := s.Audit.List(ctx, by, f)
+	if err != nil {
+		return nil, err
+	}
+	return list(ctx, s, by, &in.Paging, route, binding, events,
+		func(e audit.Recorded) []string { return timeKeys(e.Time, e.ID) }, encodeEvent), nil
+}
+
+func (s *Server) getEvent(ctx context.Context, by actor.Actor, in *Identified) (*single[AuditEvent], error) {
+	event, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.Audit.Get(ctx, by, event)
+	if err != nil {
+		return nil, err
+	}
+	return one(encodeEvent(e), e.Version), nil
+}
