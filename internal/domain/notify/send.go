@@ -29,7 +29,7 @@ func (s *Service) send(ctx context.Context, job jobs.Job[sendArgs]) error {
 	if err != nil {
 		// A key that is missing on this replica only can be there at the next attempt, on another.
 		if job.Last {
-			return s.dead(ctx, job, m, err)
+			return s.dead(ctx, m, err)
 		}
 		return fmt.Errorf("mail %s (%s): %w", m.id, m.template, err)
 	}
@@ -44,7 +44,7 @@ func (s *Service) send(ctx context.Context, job jobs.Job[sendArgs]) error {
 		s.Log.InfoContext(ctx, "mail sent", "mail_id", m.id, "template", m.template, "attempt", m.attempts+1)
 		return nil
 	case errors.Is(err, mail.ErrPermanent):
-		return s.dead(ctx, job, m, err)
+		return s.dead(ctx, m, err)
 	case ctx.Err() != nil:
 		return fmt.Errorf("mail %s (%s): %w", m.id, m.template, err) // we are stopping; it says nothing about the server
 	default:
@@ -81,7 +81,7 @@ func (s *Service) finish(ctx context.Context, job jobs.Job[sendArgs], to state, 
 
 // dead ends a mail that no repetition can help. The row is settled first: should we die in between, the job finds
 // nothing to do.
-func (s *Service) dead(ctx context.Context, job jobs.Job[sendArgs], m stored, cause error) error {
+func (s *Service) dead(ctx context.Context, m stored, cause error) error {
 	if err := settle(ctx, s.Pool, m.id, stateFailed, cause.Error()); err != nil {
 		return err
 	}
