@@ -159,35 +159,46 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	if err != nil {
 		return err
 	}
-	mails.Register(a.jobs)
+	mails.Work(a.jobs)
 
-	bus := postgres.NewBus(a.log)
-	changes := actor.NewChanges(bus)
-	limits := throttle.New(a.pool, ring, cfg.Throttle)
-	a.signing = signing.New(a.pool, ring, cfg.Tokens, clk, a.log)
-	roles := role.NewService(a.pool, changes)
-	users := user.NewService(a.pool)
-	sessions := session.NewService(a.pool, ring, changes, cfg.Sessions)
-	tokens := onetime.NewService(a.pool, ring, limits, mails)
-	keys := apikey.NewService(cfg.APIKeys, apikey.Deps{Pool: a.pool, Changes: changes, General: cfg.Edge.RateLimit.Caller})
-	usage := apikey.NewUsage(a.pool, clk, a.log)
-	rights := access.NewService(a.pool, changes, clk)
-	profiles := profile.NewService(a.pool)
 	hasher, err := password.NewHasher(cfg.Passwords)
 	if err != nil {
 		return err
 	}
 	a.metrics.WatchHashing(hashingStats(hasher))
+	if cfg.Passwords.Weak() && !cfg.Service.Development() {
+		a.log.WarnContext(ctx, "UMS_ARGON2_* are below what OWASP recommends")
+	}
 	policy := password.NewPolicy(cfg.Passwords)
-	_ = policy
+
+	bus := postgres.NewBus(a.log)
+	changes := actor.NewChanges(bus)
+	authorizer := role.Authorizer{}
+	limits := throttle.New(a.pool, ring, cfg.Throttle)
+	sessions := session.NewService(a.pool, ring, changes, cfg.Sessions)
+	proofs := onetime.NewService(a.pool, ring, limits, mails)
+	usage := apikey.NewUsage(a.pool, clk, a.log)
 	store := idempotency.New(a.pool, ring)
 	limiter := ratelimit.NewMemory(clk)
-
+	a.signing = signing.New(a.pool, ring, cfg.Tokens, clk, a.log)
+	a.accounts = account.NewService(account.Deps{
+		DB: a.pool, Authorizer: authorizer, Changes: changes, Proofs: proofs, Outbox: mails, Hasher: hasher, Policy: policy,
+		Product: cfg.Service.ProductName, Clock: clk, Config: cfg.Accounts,
+	})
+	a.auth = auth.NewService(auth.Deps{
+		Config: cfg.Auth, ProductName: cfg.Service.ProductName, DB: a.pool, Ring: ring, Clock: clk, Hasher: hasher, Policy: policy,
+		Issuer: token.NewIssuer(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk),
+		Limits: limits, Sessions: sessions, OneTime: proofs, Outbox: mails, Links: mails.Links(), Roles: authorizer,
+	})
 	a.background = []func(context.Context){
 		func(ctx context.Context) { bus.Listen(ctx, cfg.Database.Direct()) },
 		a.signing.Run, usage.Run,
 	}
-	a.housekeeping(sessions, tokens, limits, store)
+	a.housekeeping(
+		sessions.Sweep, proofs.Sweep, limits.Sweep,
+		func(ctx context.Context) error { _, err := store.Sweep(ctx); return err },
+		func(ctx context.Context) error { _, err := a.accounts.PurgeDue(ctx); return err },
+	)
 
 	a.api, err = httpapi.New(httpapi.Deps{
 		Config: httpapi.Config{
@@ -202,8 +213,13 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		},
 		Idempotency: store, Cursors: page.NewCodec(ring), Ready: a.checks, Up: a.up, Mailbox: a.mailbox,
 		Verifier: token.NewVerifier(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk),
-		Access:   rights, Signing: a.signing, KeyUsage: usage,
-		Audit: audit.NewService(a.pool), Users: users, Profiles: profiles, Roles: roles, Keys: keys, Sessions: sessions,
+		Access:   access.NewService(a.pool, changes, clk), Signing: a.signing, KeyUsage: usage,
+		Auth: a.auth, Sessions: sessions, Users: user.NewService(a.pool), Accounts: a.accounts,
+		Profiles: profile.NewService(a.pool, authorizer, clk), Roles: role.NewService(a.pool, changes),
+		Keys: apikey.NewService(cfg.APIKeys, apikey.Deps{
+			Pool: a.pool, Roles: authorizer, Changes: changes, General: cfg.Edge.RateLimit.Caller,
+		}),
+		Audit: audit.NewService(a.pool),
 	})
 	return err
 }
@@ -265,7 +281,7 @@ func (a *App) poolStats() telemetry.PoolStats {
 func hashingStats(h *password.Hasher) func() telemetry.HashingStats {
 	return func() telemetry.HashingStats {
 		s := h.Stats()
-		return telemetry.HashingStats{Slots: h.Slots(), Busy: s.InFlight, Waiting: s.Queued, Refused: int64(s.Rejected)} //nolint:gosec // a count
+		return telemetry.HashingStats{Slots: s.Slots, Busy: s.InFlight, Waiting: s.Queued, Refused: int64(s.Rejected)} //nolint:gosec // a count
 	}
 }
 

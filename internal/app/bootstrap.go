@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/user-management-service/ums/internal/config"
@@ -19,15 +20,14 @@ func (a *App) bootstrap(ctx context.Context) error {
 	if email == "" {
 		return nil
 	}
-	by := actor.Service("bootstrap")
 	password := a.cfg.Bootstrap.AdminPassword
 	if password.Empty() && !(a.cfg.Service.Development() && a.embedded != nil) {
-		link, err := a.auth.InviteFirstAdmin(ctx, by, email)
-		if err != nil || link.Empty() {
-			return err
+		link, err := a.auth.EnsureBootstrapInvitation(ctx, email, a.mailbox == nil)
+		if err != nil {
+			return fmt.Errorf("UMS_BOOTSTRAP_ADMIN_EMAIL: %w", err)
 		}
-		if a.mailbox != nil || a.cfg.Mail.SMTPURL.Empty() {
-			fmt.Fprintf(a.stdout, "The first administrator, %s, sets a password here, within 7 days:\n  %s\n", email, link.Reveal())
+		if !link.Empty() {
+			_, _ = fmt.Fprintf(a.stdout, "The first administrator, %s, sets a password here, within 7 days:\n  %s\n", email, link.Reveal())
 		}
 		return nil
 	}
@@ -50,7 +50,7 @@ func InviteAdmin(ctx context.Context, cfg *config.Config, email string) (_ strin
 	if cfg.Database.URL.Empty() {
 		return "", errors.New("UMS_DATABASE_URL is empty: point it at the service's database")
 	}
-	a, err := New(ctx, Options{Config: cfg, Version: "command", Stdout: discard{}})
+	a, err := New(ctx, Options{Config: cfg, Version: "command", Stdout: io.Discard})
 	if err != nil {
 		return "", err
 	}
@@ -58,10 +58,6 @@ func InviteAdmin(ctx context.Context, cfg *config.Config, email string) (_ strin
 	link, err := a.auth.InviteAdmin(ctx, actor.Service("ums admin create"), email)
 	return link.Reveal(), err
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // greet tells a person who has just started the service what to try. Only development has it.
 func (a *App) greet(addr string) {
@@ -87,5 +83,5 @@ Try it:
 
 Ctrl-C stops everything.
 `, base)
-	fmt.Fprint(a.stdout, b.String())
+	_, _ = io.WriteString(a.stdout, b.String())
 }

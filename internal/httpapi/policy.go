@@ -34,7 +34,7 @@ const (
 	noPolicy  admission = iota // a route with none stops the start-up
 	open                       // anybody; a credential is ignored
 	optional                   // anybody; a valid credential says who
-	session                    // signed in; a key too, unless the policy is for sessions only
+	signedIn                   // signed in; a key too, unless the policy is for sessions only
 	self                       // signed in, or a key with one of the permissions: one's own
 	permitted                  // whoever has the permission
 	ownOr                      // signed in, or a key with one of the permissions; the service decides about the target
@@ -56,10 +56,10 @@ func Public() Policy { return Policy{access: open} }
 func Optional() Policy { return Policy{access: optional} }
 
 // Session needs a signed-in person.
-func Session() Policy { return Policy{access: session, sessionOnly: true} }
+func Session() Policy { return Policy{access: signedIn, sessionOnly: true} }
 
 // Caller lets in whoever is somebody: a session, or a key whatever its scopes.
-func Caller() Policy { return Policy{access: session} }
+func Caller() Policy { return Policy{access: signedIn} }
 
 // Self is for one's own things: a session, or a key with one of the permissions.
 func Self(key ...string) Policy { return Policy{access: self, permissions: key} }

@@ -14,9 +14,15 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/user-management-service/ums/internal/domain/access"
+	"github.com/user-management-service/ums/internal/domain/account"
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/domain/auth"
+	"github.com/user-management-service/ums/internal/domain/profile"
+	"github.com/user-management-service/ums/internal/domain/role"
+	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/domain/signing"
+	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/httpapi/middleware"
 	"github.com/user-management-service/ums/internal/httpapi/problem"
 	"github.com/user-management-service/ums/internal/platform/clock"
@@ -55,8 +61,14 @@ type Deps struct {
 	Signing  *signing.Service
 	KeyUsage *apikey.Usage
 
-	Audit *audit.Service
-	Keys  *apikey.Service
+	Auth     *auth.Service
+	Sessions *session.Service
+	Users    *user.Service
+	Accounts *account.Service
+	Profiles *profile.Service
+	Roles    *role.Service
+	Keys     *apikey.Service
+	Audit    *audit.Service
 }
 
 // Config is what the surface depends on.

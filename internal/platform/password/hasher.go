@@ -85,16 +85,16 @@ func NewHasher(cfg Config) (*Hasher, error) {
 	return h, nil
 }
 
-// Stats are the figures of a hasher: two gauges, then counters since the start.
+// Stats are the figures of a hasher: gauges, then counters since the start.
 type Stats struct {
-	InFlight, Queued                int
+	Slots, InFlight, Queued         int
 	Hashes, Verifications, Rejected uint64
 }
 
 // Stats returns the current figures. Every path that judges a password shows as exactly one verification.
 func (h *Hasher) Stats() Stats {
 	return Stats{
-		InFlight: len(h.slots), Queued: int(h.queued.Load()),
+		Slots: cap(h.slots), InFlight: len(h.slots), Queued: int(h.queued.Load()),
 		Hashes: h.hashes.Load(), Verifications: h.verified.Load(), Rejected: h.overflowing.Load(),
 	}
 }
