@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/domain/role"
 )
 
 func get(path, name, summary string, p Policy) Route {
@@ -47,6 +48,20 @@ func (s *Server) register() {
 	// Profiles
 
 	// Roles and permissions
+	handle(s, get("/roles", "listRoles", "List roles", Permission(role.ReadPermission)).as("role.list"), s.listRoles)
+	handle(s, post("/roles", "createRole", "Create a role", Permission(role.WritePermission).SessionOnly()).as("role.create").status(http.StatusCreated).idempotent(), s.createRole)
+	handle(s, get("/roles/{id}", "getRole", "Read a role", Permission(role.ReadPermission)).as("role.read"), s.getRole)
+	handle(s, patchTo("/roles/{id}", "updateRole", "Change a role", Permission(role.WritePermission).SessionOnly()).as("role.update"), s.updateRole)
+	handle(s, del("/roles/{id}", "deleteRole", "Delete a role", Permission(role.WritePermission).SessionOnly()).as("role.delete"), s.deleteRole)
+	handle(s, get("/roles/{id}/users", "listRoleUsers", "List who holds a role", Permission(role.ReadPermission)).as("role.read"), s.listRoleUsers)
+	handle(s, get("/permissions", "listPermissions", "List registered permissions", Permission(role.ReadPermission)).as("permission.list"), s.listPermissions)
+	handle(s, post("/permissions", "createPermission", "Register a permission", Permission(role.WritePermission).SessionOnly()).as("permission.create").status(http.StatusCreated).idempotent(), s.createPermission)
+	handle(s, del("/permissions/{name}", "deletePermission", "Delete a permission", Permission(role.WritePermission).SessionOnly()).as("permission.delete"), s.deletePermission)
+	handle(s, get("/users/me/permissions", "listMyPermissions", "List one's own effective permissions", Self("me:read", "users:read")).as("user.read"), s.listMyPermissions)
+	handle(s, get("/users/{id}/permissions", "listUserPermissions", "List a user's effective permissions", Permission(role.ReadPermission)).as("user.read"), s.listUserPermissions)
+	handle(s, get("/users/{id}/roles", "listUserRoles", "List the roles of a user", Permission(role.ReadPermission)).as("user.read"), s.listUserRoles)
+	handle(s, put("/users/{id}/roles/{role_id}", "assignRole", "Give a role to a user", Permission(role.AssignPermission).SessionOnly()).as("role.assign").status(http.StatusNoContent), s.assignRole)
+	handle(s, del("/users/{id}/roles/{role_id}", "unassignRole", "Take a role from a user", Permission(role.AssignPermission).SessionOnly()).as("role.unassign"), s.unassignRole)
 
 	// API keys
 	handle(s, post("/api-keys", "createApiKey", "Create an API key", Session().Fresh()).as("api_key.create").status(http.StatusCreated).idempotent(), s.createKey)

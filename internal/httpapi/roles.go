@@ -1,0 +1,179 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/role"
+	"github.com/user-management-service/ums/internal/platform/id"
+)
+
+// Role is a role: what it gives and who has it.
+type Role struct {
+	ID          id.ID     `json:"id" format:"uuid"`
+	Name        string    `json:"name"`
+	Description *string   `json:"description"`
+	Permissions []string  `json:"permissions" doc:"Its own grants; those of inherited roles come on top."`
+	Inherits    []string  `json:"inherits" doc:"Names of the roles whose permissions it has too."`
+	RequireMFA  bool      `json:"require_mfa" doc:"Its human holders need a second factor."`
+	System      bool      `json:"system" doc:"Built in."`
+	UserCount   int64     `json:"user_count" doc:"Accounts that hold it now; no part of the ETag."`
+	CreatedAt   timestamp `json:"created_at"`
+	UpdatedAt   timestamp `json:"updated_at"`
+}
+
+// NewRole is what a role is created with.
+type NewRole struct {
+	Name        string   `json:"name" pattern:"^[a-z][a-z0-9_-]{0,62}$" doc:"Fixed at creation."`
+	Description *string  `json:"description,omitempty" maxLength:"500"`
+	Permissions []string `json:"permissions,omitempty" maxItems:"200" doc:"Registered permissions, resource:* or *, within the caller's own."`
+	Inherits    []string `json:"inherits,omitempty" maxItems:"50" doc:"Names of roles, within the caller's own permissions."`
+	RequireMFA  bool     `json:"require_mfa,omitempty"`
+}
+
+// RolePatch changes a role.
+type RolePatch struct {
+	Description opt[string]   `json:"description,omitzero" maxLength:"500"`
+	Permissions opt[[]string] `json:"permissions,omitzero" maxItems:"200" doc:"Replaces all; null empties."`
+	Inherits    opt[[]string] `json:"inherits,omitzero" maxItems:"50" doc:"Replaces all; null empties."`
+	RequireMFA  opt[bool]     `json:"require_mfa,omitzero"`
+}
+
+func encodeRole(r role.Role) Role {
+	return Role{
+		ID: r.ID, Name: r.Name, Description: r.Description, Permissions: r.Permissions, Inherits: r.Inherits,
+		RequireMFA: r.RequireMFA, System: r.System, UserCount: r.UserCount,
+		CreatedAt: timestamp(r.CreatedAt), UpdatedAt: timestamp(r.UpdatedAt),
+	}
+}
+
+func encodeCreatedRole(r role.Role) *single[Role] {
+	return created(encodeRole(r), r.Version, "/roles/"+r.ID.String())
+}
+
+// ByCreation is the input of lists that go by creation.
+type ByCreation struct {
+	Paging
+	Sort string `query:"sort" enum:"created_at,-created_at" default:"-created_at"`
+}
+
+func (in *ByCreation) filter(s *Server, by actor.Actor, route string, binding ...string) (role.Filter, error) {
+	f := role.Filter{Limit: in.Limit + 1, Ascending: in.Sort == "created_at"}
+	cursor, err := in.position(s, by, route, append(binding, in.Sort)...)
+	if err != nil || cursor == nil {
+		return f, err
+	}
+	at, row, err := timePosition(cursor)
+	f.After = &role.Position{CreatedAt: at, ID: row}
+	return f, err
+}
+
+func (s *Server) listRoles(ctx context.Context, by actor.Actor, in *ByCreation) (*listing[Role], error) {
+	const route = "GET /roles"
+	f, err := in.filter(s, by, route)
+	if err != nil {
+		return nil, err
+	}
+	roles, err := s.Roles.List(ctx, by, f)
+	if err != nil {
+		return nil, err
+	}
+	return list(ctx, s, by, &in.Paging, route, []string{in.Sort}, roles,
+		func(r role.Role) []string { return timeKeys(r.CreatedAt, r.ID) }, encodeRole), nil
+}
+
+func (s *Server) createRole(ctx context.Context, by actor.Actor, in *struct{ Body NewRole }) (*single[Role], error) {
+	b := in.Body
+	r, err := s.Roles.Create(ctx, by, role.New{
+		Name: b.Name, Description: b.Description, Permissions: b.Permissions, Inherits: b.Inherits, RequireMFA: b.RequireMFA,
+	}, keep(ctx, encodeCreatedRole))
+	if err != nil {
+		return nil, err
+	}
+	return encodeCreatedRole(r), nil
+}
+
+func (s *Server) getRole(ctx context.Context, by actor.Actor, in *Identified) (*single[Role], error) {
+	target, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	return roleAnswer(s.Roles.Get(ctx, by, target))
+}
+
+type rolePatchInput struct {
+	Identified
+	Conditional
+	Body RolePatch
+}
+
+func (s *Server) updateRole(ctx context.Context, by actor.Actor, in *rolePatchInput) (*single[Role], error) {
+	target, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	b := in.Body
+	return roleAnswer(s.Roles.Update(ctx, by, target, role.Patch{
+		Description: b.Description.Field, Permissions: b.Permissions.Field, Inherits: b.Inherits.Field, RequireMFA: b.RequireMFA.Field,
+	}, in.version()))
+}
+
+func roleAnswer(r role.Role, err error) (*single[Role], error) {
+	if err != nil {
+		return nil, err
+	}
+	return one(encodeRole(r), r.Version), nil
+}
+
+func (s *Server) deleteRole(ctx context.Context, by actor.Actor, in *struct {
+	Identified
+	Conditional
+	Force bool `query:"force" doc:"Take it away from everyone who holds it and from every role that inherits it."`
+},
+) (*empty, error) {
+	target, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	return &empty{}, s.Roles.Delete(ctx, by, target, in.Force, in.version())
+}
+
+// RoleUser is an account that holds a role.
+type RoleUser struct {
+	ID          id.ID      `json:"id" format:"uuid"`
+	Kind        string     `json:"kind" enum:"human,service"`
+	Email       *string    `json:"email"`
+	DisplayName *string    `json:"display_name"`
+	Status      string     `json:"status" enum:"active,pending,suspended,deleting"`
+	ExpiresAt   *timestamp `json:"expires_at" nullable:"true" doc:"When the role ends; null: it lasts."`
+	CreatedAt   timestamp  `json:"created_at" doc:"Of the account."`
+}
+
+func encodeHolder(h role.Holder) RoleUser {
+	return RoleUser{
+		ID: h.UserID, Kind: h.Kind, Email: h.Email, DisplayName: h.DisplayName, Status: h.Status,
+		ExpiresAt: stamp(h.ExpiresAt), CreatedAt: timestamp(h.CreatedAt),
+	}
+}
+
+func (s *Server) listRoleUsers(ctx context.Context, by actor.Actor, in *struct {
+	Identified
+	ByCreation
+},
+) (*listing[RoleUser], error) {
+	const route = "GET /roles/{id}/users"
+	target, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	f, err := in.filter(s, by, route, target.String())
+	if err != nil {
+		return nil, err
+	}
+	holders, err := s.Roles.Users(ctx, by, target, f)
+	if err != nil {
+		return nil, err
+	}
+	return list(ctx, s, by, &in.Paging, route, []string{target.String(), in.Sort}, holders,
+		func(h role.Holder) []string { return timeKeys(h.CreatedAt, h.UserID) }, encodeHolder), nil
+}
