@@ -41,15 +41,15 @@ test: ## Run every test; the three parts below in one go
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no database
-	$(GO) test $(ARGS) $$(scripts/test-packages unit)
+	packages=$$(scripts/test-packages unit); $(GO) test $(ARGS) $$packages
 
 .PHONY: test-integration
 test-integration: ## Run the tests that use a database, all but the end-to-end ones
-	scripts/with-database $(GO) test $(ARGS) $$(scripts/test-packages integration)
+	packages=$$(scripts/test-packages integration); scripts/with-database $(GO) test $(ARGS) $$packages
 
 .PHONY: test-e2e
 test-e2e: ## Run the tests that drive the built binary
-	scripts/with-database $(GO) test $(ARGS) $$(scripts/test-packages e2e)
+	packages=$$(scripts/test-packages e2e); scripts/with-database $(GO) test $(ARGS) $$packages
 
 .PHONY: bench
 bench: ## Run the benchmarks of the hot paths
