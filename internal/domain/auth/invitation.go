@@ -29,11 +29,10 @@ func (s *Service) InviteAdmin(ctx context.Context, by actor.Actor, email string)
 	return link, err
 }
 
-// EnsureBootstrapInvitation invites the first administrator while there is no active one, however many replicas start at
+// InviteFirstAdmin invites the first administrator while there is no active one, however many replicas start at
 // once. Where mails leave the house the invitation is mailed, unless one is open already, and the link is empty;
 // otherwise each start makes a new one, for the operator to read.
-func (s *Service) EnsureBootstrapInvitation(ctx context.Context, email string, mailed bool) (link secret.Text, err error) {
-	by := actor.Service("bootstrap")
+func (s *Service) InviteFirstAdmin(ctx context.Context, by actor.Actor, email string, mailed bool) (link secret.Text, err error) {
 	_, norm, err := user.ParseEmail(email)
 	if err != nil {
 		return secret.Text{}, err
