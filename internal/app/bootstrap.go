@@ -22,7 +22,7 @@ func (a *App) bootstrap(ctx context.Context) error {
 	}
 	password := a.cfg.Bootstrap.AdminPassword
 	if password.Empty() && !(a.cfg.Service.Development() && a.embedded != nil) {
-		link, err := a.auth.EnsureBootstrapInvitation(ctx, email, a.mailbox == nil)
+		link, err := a.auth.InviteFirstAdmin(ctx, actor.Service("bootstrap"), email, a.mailbox == nil)
 		if err != nil {
 			return fmt.Errorf("UMS_BOOTSTRAP_ADMIN_EMAIL: %w", err)
 		}
