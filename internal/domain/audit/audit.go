@@ -126,7 +126,7 @@ func newRow(by actor.Actor, e Event) (row, error) {
 		target: personal{Label: text(e.Target.Label), Reason: text(e.Reason)},
 	}
 	if by.Origin.IP.IsValid() {
-		r.actor.IP = text(by.Origin.IP.String())
+		r.actor.IP = text(by.Origin.IP.Unmap().String())
 	}
 	if len(e.Changes) > 0 {
 		doc, err := json.Marshal(e.Changes, json.Deterministic(true))
