@@ -90,22 +90,28 @@ func Load(environ []string) (*Config, []string, error) {
 	vars := env.ToMap(environ)
 	maps.DeleteFunc(vars, func(_, v string) bool { return v == "" }) // empty is unset
 	c := &Config{}
-	var errs []error
+	var unreadable, wrong []error
 	known := map[string]bool{}
 	for _, section := range c.sections() {
-		for name, isSecret := range variables(reflect.TypeOf(section).Elem()) {
+		names := variables(reflect.TypeOf(section).Elem())
+		for _, name := range slices.Sorted(maps.Keys(names)) {
 			known[name] = true
-			if isSecret {
+			if names[name] {
 				known[name+"_FILE"] = true
-				errs = append(errs, readFile(vars, name))
+				unreadable = append(unreadable, readFile(vars, name))
 			}
 		}
-		errs = append(errs, parse(section, vars))
+		err := parse(section, vars)
+		unreadable = append(unreadable, err)
+		if v, ok := section.(interface{ Validate() error }); ok && err == nil {
+			wrong = append(wrong, v.Validate())
+		}
+	}
+	errs := slices.Concat(unreadable, wrong)
+	if errors.Join(unreadable...) == nil {
+		errs = append(errs, c.complete()) // of values that could not be read it would say nonsense
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, nil, err
-	}
-	if err := c.complete(); err != nil {
 		return nil, nil, err
 	}
 	var unknown []string
@@ -220,7 +226,6 @@ func (c *Config) complete() error {
 	if !c.Bootstrap.AdminPassword.Empty() && c.Bootstrap.AdminEmail == "" {
 		errs = append(errs, errors.New("UMS_BOOTSTRAP_ADMIN_PASSWORD needs UMS_BOOTSTRAP_ADMIN_EMAIL"))
 	}
-	errs = append(errs, c.Tokens.Validate())
 	if s.Development() && !s.DevRemote && !loopback(s.HTTPAddr) {
 		errs = append(errs, fmt.Errorf("UMS_HTTP_ADDR: %s is reachable from other machines, and UMS_ENV=development opens shortcuts; "+
 			"set UMS_ENV=production, listen on 127.0.0.1, or set UMS_DEV_REMOTE=true on a network that you trust", s.HTTPAddr))
@@ -239,7 +244,8 @@ func (c *Config) complete() error {
 func checkURL(name, text string, path bool) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("%s: %q must be an http or https URL without user, query and fragment", name, text)
+		// Not shown: a user's password may stand in it.
+		return fmt.Errorf("%s must be an http or https URL without user, query and fragment", name)
 	}
 	if !path && u.Path != "" {
 		return fmt.Errorf("%s: %q must not have a path", name, text)
