@@ -4,7 +4,9 @@ import (
 	"net/http"
 
 	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/domain/profile"
 	"github.com/user-management-service/ums/internal/domain/role"
+	"github.com/user-management-service/ums/internal/domain/user"
 )
 
 func get(path, name, summary string, p Policy) Route {
@@ -44,8 +46,25 @@ func (s *Server) register() {
 	// Auth
 
 	// Users
+	handle(s, get("/users/me", "getMe", "Read one's own account", Self("me:read", user.ReadPermission)).as("user.read"), s.getMe)
+	handle(s, patchTo("/users/me", "updateMe", "Change one's own account", Self("me:write")).as("user.update"), s.updateMe)
+	handle(s, del("/users/me", "deleteMe", "Delete one's own account", Session().Fresh()).as("user.delete"), s.deleteMe)
+	handle(s, get("/users", "listUsers", "List users", Permission(user.ReadPermission)).as("user.list"), s.listUsers)
+	handle(s, post("/users", "createUser", "Create a user", Permission(user.WritePermission)).as("user.create").status(http.StatusCreated).idempotent(), s.createUser)
+	handle(s, get("/users/{id}", "getUser", "Read a user", Permission(user.ReadPermission)).as("user.read"), s.getUser)
+	handle(s, patchTo("/users/{id}", "updateUser", "Change a user", Permission(user.WritePermission)).as("user.update"), s.updateUser)
+	handle(s, del("/users/{id}", "deleteUser", "Delete a user", Permission(user.DeletePermission)).as("user.delete"), s.deleteUser)
+	handle(s, post("/users/{id}/suspend", "suspendUser", "Suspend a user", Permission(user.WritePermission)).as("user.suspend"), s.suspendUser)
+	handle(s, post("/users/{id}/reactivate", "reactivateUser", "Reactivate a user", Permission(user.WritePermission)).as("user.reactivate"), s.reactivateUser)
 
 	// Profiles
+	handle(s, get("/profiles/me", "getMyProfile", "Read one's own profile", Self("me:read", profile.ReadPermission)).as("profile.read"), s.getMyProfile)
+	handle(s, put("/profiles/me", "replaceMyProfile", "Replace one's own profile", Self("me:write", profile.WritePermission)).as("profile.update"), s.replaceMyProfile)
+	handle(s, patchTo("/profiles/me", "updateMyProfile", "Change one's own profile", Self("me:write", profile.WritePermission)).as("profile.update"), s.updateMyProfile)
+	handle(s, get("/profiles", "listProfiles", "List profiles", OwnOr("me:read", profile.ReadPermission)).as("profile.list"), s.listProfiles)
+	handle(s, get("/profiles/{user_id}", "getProfile", "Read a profile", OwnOr("me:read", profile.ReadPermission)).as("profile.read"), s.getProfile)
+	handle(s, put("/profiles/{user_id}", "replaceProfile", "Replace a profile", OwnOr("me:write", profile.WritePermission)).as("profile.update"), s.replaceProfile)
+	handle(s, patchTo("/profiles/{user_id}", "updateProfile", "Change a profile", OwnOr("me:write", profile.WritePermission)).as("profile.update"), s.updateProfile)
 
 	// Roles and permissions
 	handle(s, get("/roles", "listRoles", "List roles", Permission(role.ReadPermission)).as("role.list"), s.listRoles)

@@ -37,12 +37,12 @@ const (
 
 // The bounds of the fields, in code points or entries.
 const (
-	MaxName   = 100
-	MaxBio    = 2000
-	MaxURL    = 500
-	MaxLine   = 200 // a line of an address
-	MaxLinks  = 20
-	maxPostal = 20
+	MaxName       = 100
+	MaxBio        = 2000
+	MaxURL        = 500
+	MaxLine       = 200 // a line of an address
+	MaxLinks      = 20
+	MaxPostalCode = 20
 )
 
 // Address is where somebody lives; each part may be missing.
@@ -157,7 +157,7 @@ func (a *Address) merge(
 	set("/address/street", &merged.Street, f.Value.Street, line(MaxLine))
 	set("/address/locality", &merged.Locality, f.Value.Locality, line(MaxLine))
 	set("/address/region", &merged.Region, f.Value.Region, line(MaxLine))
-	set("/address/postal_code", &merged.PostalCode, f.Value.PostalCode, line(maxPostal))
+	set("/address/postal_code", &merged.PostalCode, f.Value.PostalCode, line(MaxPostalCode))
 	set("/address/country", &merged.Country, f.Value.Country, checkCountry)
 	if merged == (Address{}) {
 		return nil
