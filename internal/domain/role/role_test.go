@@ -338,7 +338,7 @@ func TestPermissionIsNotGrantedWhileItIsDeleted(t *testing.T) {
 		})
 		wg.Go(func() { deleted = b.DeletePermission(b.ctx, b.root, name) })
 		wg.Wait()
-		require.True(t, (granted == nil) != (deleted == nil), "one of both: %v, %v", granted, deleted)
+		require.NotEqual(t, granted == nil, deleted == nil, "one of both: %v, %v", granted, deleted)
 	}
 }
 

@@ -263,7 +263,7 @@ func TestUpdateMe(t *testing.T) {
 		DisplayName: patch.To("Ada"), Locale: patch.To("de-at"), Timezone: patch.To("Europe/Vienna"), Metadata: raw(`{"a":{"b":1,"c":[1,2]},"note":"x\ty"}`),
 	}, nil)
 	require.NoError(t, err)
-	require.EqualValues(t, u.Version+1, first.Version)
+	require.Equal(t, u.Version+1, first.Version)
 	second, err := s.UpdateMe(t.Context(), me, user.Changes{Timezone: patch.Field[string]{Set: true, Null: true}, Metadata: raw(`{"a":{"b":null,"c":[3]}}`)}, &first.Version)
 	require.NoError(t, err)
 	got, err := s.Me(t.Context(), me)

@@ -147,12 +147,12 @@ const absent = "-"
 // SortKeys returns the account's place in a list of this order, as text for a cursor; Filter.After takes it.
 func (u *User) SortKeys(sort page.Sort) []string {
 	key := absent
-	switch {
-	case sort.Field == "email":
+	switch sort.Field {
+	case "email":
 		if u.Email != nil {
 			key = strings.ToLower(*u.Email)
 		}
-	case sort.Field == "last_login_at":
+	case "last_login_at":
 		if u.LastLoginAt != nil {
 			key = strconv.FormatInt(u.LastLoginAt.UnixMilli(), 10)
 		}

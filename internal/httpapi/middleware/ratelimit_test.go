@@ -138,7 +138,7 @@ func TestLimitsFailOpen(t *testing.T) {
 func BenchmarkEdge(b *testing.B) {
 	e := newEdge()
 	sink := telemetry.NewSink(io.Discard)
-	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	limits := middleware.NewRateLimits(
 		middleware.RateLimitConfig{Address: ratelimit.Rate{Limit: 1_000_000, Window: time.Second}},
 		middleware.RateLimitDeps{Limiter: ratelimit.NewMemory(clock.System{}), Problems: e.problems, Metrics: e.metrics, Log: log},

@@ -242,7 +242,7 @@ func TestInformationalAnswersAreNotTheStatus(t *testing.T) {
 		w.WriteHeader(http.StatusCreated)
 		_, _ = w.Write([]byte("12345"))
 	}, e.accessLog()))
-	answer, err := server.Client().Get(server.URL) //nolint:noctx // the test's own server
+	answer, err := server.Client().Get(server.URL) // the test's own server
 	require.NoError(t, err)
 	require.NoError(t, answer.Body.Close())
 	server.Close() // waits for the handler

@@ -24,7 +24,7 @@ func TestConcurrentReadsShareFewFetches(t *testing.T) {
 			fetches++
 			most = max(most, len(keys))
 			mu.Unlock()
-			time.Sleep(time.Millisecond) // the database answers; the bubble's clock is not the wall's
+			time.Sleep(time.Millisecond) //nolint:forbidigo // the database answers; the bubble's clock is not the wall's
 			values := map[int]int{}
 			for _, k := range keys {
 				if k%10 != 0 {
@@ -57,7 +57,7 @@ func TestNobodyJoinsAReadThatHasBegun(t *testing.T) {
 		var stored atomic.Int64
 		l := coalesce.New(func(_ context.Context, keys []string) (map[string]int64, error) {
 			seen := stored.Load()
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
 			return map[string]int64{keys[0]: seen}, nil
 		})
 		var wg sync.WaitGroup

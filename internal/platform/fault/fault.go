@@ -73,7 +73,7 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Is holds for faults of the same code, so that errors.Is(err, ErrEmailTaken) survives the With methods.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error) //nolint:errorlint // Is compares with the target itself, never with what it wraps
+	t, ok := target.(*Error) // Is compares with the target itself, never with what it wraps
 	return ok && t.Code == e.Code
 }
 

@@ -103,7 +103,7 @@ func (r *Ring) Seal(purpose string, aad, plaintext []byte) []byte {
 	out[0] = sealVersion
 	copy(out[1:], k.id[:])
 	nonce := out[headerSize:]
-	rand.Read(nonce) //nolint:errcheck // crypto/rand.Read never fails: it ends the program instead
+	rand.Read(nonce) // never fails: it ends the program instead
 	return k.aead(purpose).Seal(out, nonce, plaintext, bindHeader(out[:headerSize], aad))
 }
 

@@ -91,7 +91,7 @@ func make0600(path string) error {
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // a left-over is harmless: private, and never read
 	raw := make([]byte, masterKeySize)
-	rand.Read(raw) //nolint:errcheck // crypto/rand.Read never fails: it ends the program instead
+	rand.Read(raw) // never fails: it ends the program instead
 	_, err = f.WriteString(base64.StdEncoding.EncodeToString(raw) + "\n")
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", f.Name(), err)

@@ -92,7 +92,7 @@ func parse(plain []byte) ([]string, bool) {
 	keys := []string{}
 	for rest := plain[1:]; len(rest) > 0; {
 		n, w := binary.Uvarint(rest)
-		if w <= 0 || n > uint64(len(rest)-w) || len(keys) == maxKeys {
+		if w <= 0 || n > uint64(len(rest)-w) || len(keys) == maxKeys { //nolint:gosec // w is at most len(rest)
 			return nil, false
 		}
 		end := w + int(n) //nolint:gosec // n is at most the length of a slice

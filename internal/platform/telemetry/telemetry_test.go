@@ -113,7 +113,7 @@ func TestSinkKeepsOrderAndFlushesWithinASecond(t *testing.T) {
 		require.Equal(t, "1\nerror\n", out.String(), "a line that passes takes what waits with it")
 
 		sink.Append([]byte("2\n"))
-		time.Sleep(time.Second) // the bubble's clock
+		time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
 		synctest.Wait()
 		require.Equal(t, "1\nerror\n2\n", out.String())
 
@@ -141,7 +141,7 @@ func TestSinkWritesWholeLines(t *testing.T) {
 	wg.Wait()
 	sink.Append(bytes.Repeat([]byte("y"), 100_000))
 	sink.Close()
-	require.Equal(t, 800*1000+100_000, len(out.String()))
+	require.Len(t, out.String(), 800*1000+100_000)
 	require.Equal(t, 800, strings.Count(out.String(), string(line)))
 }
 

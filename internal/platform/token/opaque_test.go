@@ -47,7 +47,7 @@ func TestRefresh_roundTripsAndNextIsDerived(t *testing.T) {
 		require.Len(t, text, 119)
 		got, ok := c.Parse(text)
 		require.True(t, ok)
-		require.True(t, want == got)
+		require.Equal(t, want, got)
 		require.Equal(t, sha256.Sum256(want.Secret[:]), got.SecretHash())
 
 		next := c.Next(got)
@@ -56,7 +56,7 @@ func TestRefresh_roundTripsAndNextIsDerived(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, want.Counter+1, child.Counter)
 		require.Equal(t, want.SessionID, child.SessionID)
-		require.True(t, want.Secret == child.Secret)
+		require.Equal(t, want.Secret, child.Secret)
 	})
 }
 

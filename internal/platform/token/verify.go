@@ -39,7 +39,7 @@ const (
 )
 
 func (i invalid) Error() string        { return ErrInvalid.Error() + ": " + string(i) }
-func (i invalid) Is(target error) bool { return target == ErrInvalid } //nolint:errorlint // Is compares the target itself
+func (i invalid) Is(target error) bool { return target == ErrInvalid } // Is compares the target itself
 
 // Reason returns why Verify refused a token, as one word of a small fixed set; empty for any other error.
 func Reason(err error) string {
