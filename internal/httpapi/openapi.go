@@ -51,6 +51,9 @@ func (s *Server) document() {
 				op.RequestBody.Content[mediaMerge] = op.RequestBody.Content[mediaJSON]
 			}
 			route, _ := op.Metadata[routeKey].(*Route)
+			if route.Also != 0 {
+				op.Responses[strconv.Itoa(route.Also)] = op.Responses[strconv.Itoa(route.Status)]
+			}
 			if op.Method == http.MethodGet && op.Responses[strconv.Itoa(route.Status)].Headers["ETag"] != nil {
 				op.Responses["304"] = &huma.Response{Description: "Not modified."}
 			}

@@ -35,6 +35,9 @@ func (r Route) as(action string) Route { r.Action = action; return r }
 // status is the status of success.
 func (r Route) status(code int) Route { r.Status = code; return r }
 
+// also is another status of success, with the same body.
+func (r Route) also(code int) Route { r.Also = code; return r }
+
 // idempotent routes honour Idempotency-Key.
 func (r Route) idempotent() Route { r.Idempotent = true; return r }
 
@@ -44,6 +47,18 @@ func (r Route) cacheable(control string) Route { r.Cacheable = control; return r
 // register is the whole surface below /api/v1: method, path, operation, who may call it at all, handler.
 func (s *Server) register() {
 	// Auth
+	handle(s, get("/auth/config", "getAuthConfig", "What a sign-in page must know", Public()).cacheable("public, max-age=300"), s.authConfig)
+	handle(s, post("/auth/register", "register", "Register an address", Public()).as("auth.register").status(http.StatusAccepted).also(http.StatusCreated).idempotent(), s.registerAccount)
+	handle(s, post("/auth/email/verify", "verifyEmail", "Prove an address", Public()).as("auth.verify_email").status(http.StatusNoContent), s.verifyEmail)
+	handle(s, post("/auth/email/verification", "resendVerification", "Send the verification mail again", Public()).as("auth.resend_verification").status(http.StatusAccepted), s.resendVerification)
+	handle(s, post("/auth/login", "login", "Sign in", Public()).as("auth.login"), s.login)
+	handle(s, post("/auth/refresh", "refresh", "Exchange a refresh token", Public()).as("session.refresh"), s.refresh)
+	handle(s, post("/auth/logout", "logout", "Sign out", Optional().Enrolment()).as("session.end").status(http.StatusNoContent), s.logout)
+	handle(s, get("/auth/sessions", "listSessions", "List one's own sessions", Session()).as("session.list"), s.listSessions)
+	handle(s, del("/auth/sessions/{id}", "endSession", "End one of one's own sessions", Session()).as("session.end"), s.endSession)
+	handle(s, del("/auth/sessions", "endOtherSessions", "End all other sessions", Session()).as("session.end"), s.endOtherSessions)
+	handle(s, post("/auth/reauthenticate", "reauthenticate", "Prove who one is, once more", Session().Enrolment()).as("auth.reauthenticate"), s.reauthenticate)
+	handle(s, post("/auth/invitations/accept", "acceptInvitation", "Accept an invitation", Public()).as("invitation.accept").status(http.StatusNoContent), s.acceptInvitation)
 
 	// Users
 	handle(s, get("/users/me", "getMe", "Read one's own account", Self("me:read", user.ReadPermission)).as("user.read"), s.getMe)

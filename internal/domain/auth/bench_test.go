@@ -176,7 +176,7 @@ func (b *bench) active(email string) id.ID {
 	b.t.Helper()
 	b.register(email, good)
 	require.NoError(b.t, b.VerifyEmail(b.t.Context(), nobody, auth.Verification{
-		Token: b.verification().Token.Reveal(), Password: secret.New(good),
+		Token: new(b.verification().Token.Reveal()), Password: new(secret.New(good)),
 	}))
 	return b.user(email)
 }

@@ -59,7 +59,7 @@ func TestREG02(t *testing.T) {
 	b.loginIs("alice@x.test", bad, "invalid_credentials")
 
 	code := b.verification().Code.Reveal()
-	err := b.VerifyEmail(t.Context(), nobody, auth.Verification{Code: code, RegistrationID: known.RegistrationID.Reveal()})
+	err := b.VerifyEmail(t.Context(), nobody, auth.Verification{Code: new(code), RegistrationID: new(known.RegistrationID.Reveal())})
 	require.ErrorIs(t, err, onetime.ErrInvalid, "it never verifies")
 
 	mails := b.outbox.len()
@@ -91,26 +91,26 @@ func TestREG05(t *testing.T) {
 
 	verify := func(v auth.Verification) error { return b.VerifyEmail(t.Context(), nobody, v) }
 	// The owner clicks the attacker's mail and types his own password: refused, and the token lives on.
-	require.ErrorIs(t, verify(auth.Verification{Token: attackersMail.Token.Reveal(), Password: secret.New(good)}), auth.ErrInvalidCredentials)
+	require.ErrorIs(t, verify(auth.Verification{Token: new(attackersMail.Token.Reveal()), Password: new(secret.New(good))}), auth.ErrInvalidCredentials)
 	// Codes and tokens are bound to their attempt.
 	for _, v := range []auth.Verification{
-		{Code: ownersMail.Code.Reveal(), RegistrationID: attacker.RegistrationID.Reveal()},
-		{Token: ownersMail.Token.Reveal(), RegistrationID: attacker.RegistrationID.Reveal()},
-		{Token: attackersMail.Code.Reveal(), Password: secret.New(good)},
-		{Token: owner.RegistrationID.Reveal(), Password: secret.New(good)},
+		{Code: new(ownersMail.Code.Reveal()), RegistrationID: new(attacker.RegistrationID.Reveal())},
+		{Token: new(ownersMail.Token.Reveal()), RegistrationID: new(attacker.RegistrationID.Reveal())},
+		{Token: new(attackersMail.Code.Reveal()), Password: new(secret.New(good))},
+		{Token: new(owner.RegistrationID.Reveal()), Password: new(secret.New(good))},
 	} {
 		require.ErrorIs(t, verify(v), onetime.ErrInvalid)
 	}
 	b.loginIs("victim@x.test", good, "email_unverified")
 	b.loginIs("victim@x.test", bad, "invalid_credentials")
 
-	byToken := auth.Verification{Token: ownersMail.Token.Reveal(), RegistrationID: owner.RegistrationID.Reveal()}
+	byToken := auth.Verification{Token: new(ownersMail.Token.Reveal()), RegistrationID: new(owner.RegistrationID.Reveal())}
 	require.NoError(t, verify(byToken))
 	require.NoError(t, verify(byToken), "again, while its result holds")
-	require.NoError(t, verify(auth.Verification{Token: ownersMail.Token.Reveal(), Password: secret.New(good)}))
-	require.ErrorIs(t, verify(auth.Verification{Token: ownersMail.Token.Reveal(), Password: secret.New(bad)}), auth.ErrInvalidCredentials)
-	require.ErrorIs(t, verify(auth.Verification{Token: attackersMail.Token.Reveal(), Password: secret.New(bad)}), onetime.ErrInvalid)
-	require.ErrorIs(t, verify(auth.Verification{Code: attackersMail.Code.Reveal(), RegistrationID: attacker.RegistrationID.Reveal()}), onetime.ErrInvalid)
+	require.NoError(t, verify(auth.Verification{Token: new(ownersMail.Token.Reveal()), Password: new(secret.New(good))}))
+	require.ErrorIs(t, verify(auth.Verification{Token: new(ownersMail.Token.Reveal()), Password: new(secret.New(bad))}), auth.ErrInvalidCredentials)
+	require.ErrorIs(t, verify(auth.Verification{Token: new(attackersMail.Token.Reveal()), Password: new(secret.New(bad))}), onetime.ErrInvalid)
+	require.ErrorIs(t, verify(auth.Verification{Code: new(attackersMail.Code.Reveal()), RegistrationID: new(attacker.RegistrationID.Reveal())}), onetime.ErrInvalid)
 	b.loginIs("victim@x.test", bad, "invalid_credentials")
 	b.loginIs("victim@x.test", good, "")
 	require.Equal(t, 1, b.rows("SELECT count(*) FROM registration_attempts WHERE password_hash = ''"))
@@ -127,7 +127,7 @@ func TestVerifyInParallel(t *testing.T) {
 	token := b.verification().Token.Reveal()
 	var failed atomic.Int32
 	parallel(20, func(int) {
-		if b.VerifyEmail(context.Background(), nobody, auth.Verification{Token: token, RegistrationID: r.RegistrationID.Reveal()}) != nil {
+		if b.VerifyEmail(context.Background(), nobody, auth.Verification{Token: new(token), RegistrationID: new(r.RegistrationID.Reveal())}) != nil {
 			failed.Add(1)
 		}
 	})
@@ -147,7 +147,7 @@ func TestOTT09(t *testing.T) {
 		wrong = "00000001"
 	}
 	try := func(code string) error {
-		return b.VerifyEmail(context.Background(), nobody, auth.Verification{Code: code, RegistrationID: r.RegistrationID.Reveal()})
+		return b.VerifyEmail(context.Background(), nobody, auth.Verification{Code: new(code), RegistrationID: new(r.RegistrationID.Reveal())})
 	}
 	parallel(100, func(int) { _ = try(wrong) })
 	require.Equal(t, 5, b.rows("SELECT max(tries) FROM one_time_tokens"))
@@ -156,7 +156,7 @@ func TestOTT09(t *testing.T) {
 	old := b.verification()
 	require.NoError(t, b.ResendVerification(ctx, nobody, "alice@x.test", r.RegistrationID.Reveal()))
 	fresh := b.verification()
-	require.ErrorIs(t, b.VerifyEmail(ctx, nobody, auth.Verification{Token: old.Token.Reveal(), Password: secret.New(good)}), onetime.ErrInvalid,
+	require.ErrorIs(t, b.VerifyEmail(ctx, nobody, auth.Verification{Token: new(old.Token.Reveal()), Password: new(secret.New(good))}), onetime.ErrInvalid,
 		"the newer kills the older")
 	b.exec("UPDATE one_time_tokens SET expires_at = now() WHERE purpose = 'verify_email_code'")
 	require.ErrorIs(t, try(fresh.Code.Reveal()), onetime.ErrInvalid, "expired")
@@ -190,7 +190,7 @@ func TestTokenIsBound(t *testing.T) {
 			m := b.verification()
 			b.exec("UPDATE users SET " + change)
 			for _, v := range []auth.Verification{
-				{Token: m.Token.Reveal(), Password: secret.New(good)}, {Code: m.Code.Reveal(), RegistrationID: r.RegistrationID.Reveal()},
+				{Token: new(m.Token.Reveal()), Password: new(secret.New(good))}, {Code: new(m.Code.Reveal()), RegistrationID: new(r.RegistrationID.Reveal())},
 			} {
 				require.ErrorIs(t, b.VerifyEmail(t.Context(), nobody, v), onetime.ErrInvalid)
 			}
@@ -209,15 +209,15 @@ func TestVerificationWithoutAttempt(t *testing.T) {
 	m := b.verification()
 	require.Empty(t, m.Code.Reveal())
 	b.loginIs("new@x.test", good, "email_unverified")
-	require.ErrorIs(t, b.VerifyEmail(ctx, nobody, auth.Verification{Token: m.Token.Reveal(), Password: secret.New(bad)}), auth.ErrInvalidCredentials)
-	require.NoError(t, b.VerifyEmail(ctx, nobody, auth.Verification{Token: m.Token.Reveal(), Password: secret.New(good)}))
+	require.ErrorIs(t, b.VerifyEmail(ctx, nobody, auth.Verification{Token: new(m.Token.Reveal()), Password: new(secret.New(bad))}), auth.ErrInvalidCredentials)
+	require.NoError(t, b.VerifyEmail(ctx, nobody, auth.Verification{Token: new(m.Token.Reveal()), Password: new(secret.New(good))}))
 	b.loginIs("new@x.test", good, "")
 
 	b.exec("INSERT INTO users (email, email_norm) VALUES ('made@x.test', 'made@x.test')")
 	require.NoError(t, b.ResendVerification(ctx, nobody, "made@x.test", ""))
 	token := b.verification().Token.Reveal()
-	require.Equal(t, "validation_failed", code(b.VerifyEmail(ctx, nobody, auth.Verification{Token: token, Password: secret.New("made@x.test")})))
-	require.NoError(t, b.VerifyEmail(ctx, nobody, auth.Verification{Token: token, Password: secret.New(good)}))
+	require.Equal(t, "validation_failed", code(b.VerifyEmail(ctx, nobody, auth.Verification{Token: new(token), Password: new(secret.New("made@x.test"))})))
+	require.NoError(t, b.VerifyEmail(ctx, nobody, auth.Verification{Token: new(token), Password: new(secret.New(good))}))
 	b.loginIs("made@x.test", good, "")
 }
 
@@ -228,20 +228,20 @@ func TestVerificationShapes(t *testing.T) {
 	p := secret.New("p")
 	for _, v := range []auth.Verification{
 		{},
-		{Token: "t"},
-		{Code: "c"},
-		{RegistrationID: "r"},
-		{Password: p},
-		{Code: "c", Password: p},
-		{RegistrationID: "r", Password: p},
-		{Token: "t", Code: "c", RegistrationID: "r"},
-		{Token: "t", Code: "c"},
-		{Token: "t", RegistrationID: "r", Password: p},
+		{Token: new("t")},
+		{Code: new("c")},
+		{RegistrationID: new("r")},
+		{Password: new(p)},
+		{Code: new("c"), Password: new(p)},
+		{RegistrationID: new("r"), Password: new(p)},
+		{Token: new("t"), Code: new("c"), RegistrationID: new("r")},
+		{Token: new("t"), Code: new("c")},
+		{Token: new("t"), RegistrationID: new("r"), Password: new(p)},
 	} {
 		require.Equal(t, "validation_failed", code(b.VerifyEmail(t.Context(), nobody, v)))
 	}
 	for _, v := range []auth.Verification{
-		{Token: "t", Password: p}, {Token: "t", RegistrationID: "r"}, {Code: "c", RegistrationID: "r"},
+		{Token: new("t"), Password: new(p)}, {Token: new("t"), RegistrationID: new("r")}, {Code: new("c"), RegistrationID: new("r")},
 	} {
 		require.ErrorIs(t, b.VerifyEmail(t.Context(), nobody, v), onetime.ErrInvalid)
 	}
@@ -291,7 +291,7 @@ func TestOptionalVerification(t *testing.T) {
 	b.loginIs("alice@x.test", good, "")
 	_, err = b.Register(t.Context(), nobody, auth.Registration{Email: "ALICE@x.test", Password: secret.New(good)}, keep)
 	require.ErrorIs(t, err, user.ErrEmailTaken)
-	require.NoError(t, b.VerifyEmail(t.Context(), nobody, auth.Verification{Token: b.verification().Token.Reveal(), Password: secret.New(good)}))
+	require.NoError(t, b.VerifyEmail(t.Context(), nobody, auth.Verification{Token: new(b.verification().Token.Reveal()), Password: new(secret.New(good))}))
 	require.Equal(t, 1, b.rows("SELECT count(*) FROM users WHERE email_verified"))
 }
 
@@ -320,7 +320,7 @@ func TestInvitation(t *testing.T) {
 	require.NoError(t, accept(tokenOf(link), good), "a weak password kept the token")
 	require.ErrorIs(t, accept(tokenOf(link), good), onetime.ErrInvalid)
 	require.ErrorIs(t, b.VerifyEmail(ctx, nobody, auth.Verification{
-		Token: attackersMail.Token.Reveal(), RegistrationID: attacker.RegistrationID.Reveal(),
+		Token: new(attackersMail.Token.Reveal()), RegistrationID: new(attacker.RegistrationID.Reveal()),
 	}), onetime.ErrInvalid, "other claims are dead")
 	tokens, _ := b.mustLogin("boss@x.test")
 	claims, err := b.verifier.Verify(tokens.AccessToken.Reveal())

@@ -18,11 +18,12 @@ const verifyAction = "auth.verify_email"
 
 // Verification is a proof of an address, in one of three shapes: token and password, token and registration id, code and
 // registration id. The token alone proves a mailbox, not that its owner is who registered.
+// Absent members are nil.
 type Verification struct {
-	Token          string
-	Code           string
-	RegistrationID string
-	Password       secret.Text
+	Token          *string
+	Code           *string
+	RegistrationID *string
+	Password       *secret.Text
 }
 
 // VerifyEmail proves an address. A pending account becomes active with the password and names of the attempt that was
@@ -44,17 +45,17 @@ func (s *Service) VerifyEmail(ctx context.Context, by actor.Actor, in Verificati
 var errRaced = errors.New("another transaction was faster")
 
 func (s *Service) verifyEmail(ctx context.Context, by actor.Actor, in Verification) error {
-	token, code, registration, password := in.Token != "", in.Code != "", in.RegistrationID != "", !in.Password.Empty()
+	token, code, registration, password := in.Token != nil, in.Code != nil, in.RegistrationID != nil, in.Password != nil
 	switch {
 	case token && password && !code && !registration:
-		p, err := s.OneTime.Verification(ctx, in.Token)
+		p, err := s.OneTime.Verification(ctx, *in.Token)
 		if err != nil {
 			return err
 		}
-		return s.verifyByPassword(ctx, by, p, in.Password)
+		return s.verifyByPassword(ctx, by, p, *in.Password)
 	case token && registration && !code && !password:
-		p, err := s.OneTime.Verification(ctx, in.Token)
-		if err == nil && !p.Registered(in.RegistrationID) {
+		p, err := s.OneTime.Verification(ctx, *in.Token)
+		if err == nil && !p.Registered(*in.RegistrationID) {
 			err = onetime.ErrInvalid
 		}
 		if err != nil {
@@ -63,7 +64,7 @@ func (s *Service) verifyEmail(ctx context.Context, by actor.Actor, in Verificati
 		return s.proven(ctx, by, p, nil, nil)
 	case code && registration && !token && !password:
 		// No limit beside the tries of the code: who guesses holds the 256 bits of the registration id.
-		p, err := s.OneTime.Code(ctx, in.RegistrationID, in.Code)
+		p, err := s.OneTime.Code(ctx, *in.RegistrationID, *in.Code)
 		if err != nil {
 			return err
 		}

@@ -133,15 +133,19 @@ func stamp(ctx context.Context, tx postgres.Tx, session, user id.ID, amr []strin
 func list(ctx context.Context, db postgres.DB, user id.ID, f Filter) ([]Session, error) {
 	var at *time.Time
 	var after *id.ID
+	order, behind := "DESC", "<"
+	if f.Ascending {
+		order, behind = "ASC", ">"
+	}
 	if f.After != nil {
 		at, after = &f.After.CreatedAt, &f.After.ID
 	}
-	rows, err := db.Query(ctx, `
+	rows, err := db.Query(ctx, fmt.Sprintf(`
 		SELECT id, device_name, user_agent, ip, created_at, last_used_at, least(idle_expires_at, expires_at) AS expires_at
 		FROM sessions
 		WHERE user_id = $1 AND idle_expires_at > now() AND sessions.expires_at > now()
-			AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
-		ORDER BY created_at DESC, id DESC LIMIT $4`, user, at, after, f.Limit+1)
+			AND ($2::timestamptz IS NULL OR (created_at, id) %[1]s ($2, $3::uuid))
+		ORDER BY created_at %[2]s, id %[2]s LIMIT $4`, behind, order), user, at, after, f.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}

@@ -119,10 +119,11 @@ func (s *Service) Reauthenticated(ctx context.Context, tx postgres.Tx, by actor.
 	return g, s.changes.Of(ctx, tx, by.UserID)
 }
 
-// Filter is a page of a list, newest first.
+// Filter is a page of a list, newest first unless Ascending.
 type Filter struct {
-	Limit int
-	After *Position
+	Limit     int
+	Ascending bool
+	After     *Position
 }
 
 // Position is the place of a session in a list.
@@ -131,13 +132,9 @@ type Position struct {
 	ID        id.ID
 }
 
-// List returns the caller's own sessions, and whether there are more.
-func (s *Service) List(ctx context.Context, by actor.Actor, f Filter) ([]Session, bool, error) {
-	sessions, err := list(ctx, s.db, by.UserID, f)
-	if err != nil || len(sessions) <= f.Limit {
-		return sessions, false, err
-	}
-	return sessions[:f.Limit], true, nil
+// List returns at most f.Limit of the caller's own sessions.
+func (s *Service) List(ctx context.Context, by actor.Actor, f Filter) ([]Session, error) {
+	return list(ctx, s.db, by.UserID, f)
 }
 
 // End ends one of the caller's own sessions; another's is not found, as an unknown one.

@@ -1,0 +1,198 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-json-experiment/json"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/auth"
+	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/secret"
+)
+
+// AuthConfig is what a sign-in page must know.
+type AuthConfig struct {
+	Registration string         `json:"registration" enum:"open,closed"`
+	Verification string         `json:"verification" enum:"required,optional" doc:"Whether an address must be proven before it signs in."`
+	Password     PasswordLength `json:"password"`
+	Methods      []string       `json:"methods" doc:"Ways to sign in."`
+	ProductName  string         `json:"product_name"`
+}
+
+// PasswordLength bounds passwords.
+type PasswordLength struct {
+	Min int `json:"min" doc:"Code points."`
+	Max int `json:"max" doc:"Code points."`
+}
+
+func (s *Server) authConfig(context.Context, actor.Actor, *struct{}) (*single[AuthConfig], error) {
+	c := s.Auth.Public()
+	return &single[AuthConfig]{Body: AuthConfig{
+		Registration: c.Registration, Verification: c.Verification,
+		Password: PasswordLength{c.MinPassword, c.MaxPassword}, Methods: c.Methods, ProductName: c.ProductName,
+	}}, nil
+}
+
+// Registration is what somebody registers with.
+type Registration struct {
+	Email       string  `json:"email" maxLength:"1024" doc:"Where the mail goes that proves it."`
+	Password    string  `json:"password" maxLength:"1024" doc:"Its length is in GET /auth/config; common and guessable ones are refused."`
+	DisplayName *string `json:"display_name,omitempty" maxLength:"120"`
+	Locale      *string `json:"locale,omitempty" maxLength:"35" doc:"BCP 47; mails come in this language where there is one."`
+}
+
+// PendingRegistration is the answer to a registration, the same for every address.
+type PendingRegistration struct {
+	Status         string `json:"status" enum:"pending_verification"`
+	RegistrationID string `json:"registration_id" doc:"Proves, with the token or code of the mail, who registered. Keep it to yourself."`
+}
+
+// registered is a pending registration, or the account where verification is optional.
+type registered struct {
+	pending *PendingRegistration
+	account *User
+}
+
+// MarshalJSON writes whichever it is.
+func (r registered) MarshalJSON() ([]byte, error) {
+	if r.account != nil {
+		return json.Marshal(r.account)
+	}
+	return json.Marshal(r.pending)
+}
+
+// Schema implements huma.SchemaProvider.
+func (registered) Schema(r huma.Registry) *huma.Schema {
+	return &huma.Schema{OneOf: []*huma.Schema{
+		r.Schema(typeOf[PendingRegistration](), true, "PendingRegistration"), r.Schema(typeOf[User](), true, "User"),
+	}}
+}
+
+func encodeRegistered(r auth.Registered) *single[registered] {
+	if r.User == nil {
+		return &single[registered]{Status: http.StatusAccepted, Body: registered{pending: &PendingRegistration{
+			Status: "pending_verification", RegistrationID: r.RegistrationID.Reveal(),
+		}}}
+	}
+	account := encodeUser(r.User)
+	out := created(registered{account: &account}, r.User.Version, "/users/"+r.User.ID.String())
+	out.Status = http.StatusCreated
+	return out
+}
+
+func (s *Server) registerAccount(ctx context.Context, by actor.Actor, in *struct{ Body Registration }) (*single[registered], error) {
+	r, err := s.Auth.Register(ctx, by, auth.Registration{
+		Email: in.Body.Email, Password: secret.New(in.Body.Password), DisplayName: in.Body.DisplayName, Locale: in.Body.Locale,
+	}, keep(ctx, encodeRegistered))
+	if err != nil {
+		return nil, err
+	}
+	return encodeRegistered(r), nil
+}
+
+// EmailProof has one of three shapes: token and password, token and registration_id, code and registration_id.
+type EmailProof struct {
+	Token          *string `json:"token,omitempty" doc:"From the link in the mail."`
+	Code           *string `json:"code,omitempty" doc:"The eight digits in the mail: 10 minutes, 5 tries."`
+	RegistrationID *string `json:"registration_id,omitempty" doc:"From the answer to the registration."`
+	Password       *string `json:"password,omitempty" maxLength:"1024" doc:"That was chosen at the registration; of an active account, its own."`
+}
+
+func (s *Server) verifyEmail(ctx context.Context, by actor.Actor, in *struct{ Body EmailProof }) (*empty, error) {
+	v := auth.Verification{Token: in.Body.Token, Code: in.Body.Code, RegistrationID: in.Body.RegistrationID}
+	if in.Body.Password != nil {
+		v.Password = new(secret.New(*in.Body.Password))
+	}
+	return &empty{}, s.Auth.VerifyEmail(ctx, by, v)
+}
+
+// VerificationRequest asks for the verification mail again.
+type VerificationRequest struct {
+	Email          string `json:"email" maxLength:"1024"`
+	RegistrationID string `json:"registration_id,omitempty" doc:"Of which registration; absent: the newest."`
+}
+
+func (s *Server) resendVerification(ctx context.Context, by actor.Actor, in *struct{ Body VerificationRequest }) (*empty, error) {
+	return &empty{}, s.Auth.ResendVerification(ctx, by, in.Body.Email, in.Body.RegistrationID)
+}
+
+// Login is a sign-in by password.
+type Login struct {
+	Email      string `json:"email" maxLength:"1024"`
+	Password   string `json:"password" maxLength:"1024"`
+	DeviceName string `json:"device_name,omitempty" maxLength:"100" doc:"By which the list of sessions shows it."`
+}
+
+// Tokens are a session's: the access token for calls, the refresh token for the next access token.
+type Tokens struct {
+	TokenType        string `json:"token_type" enum:"Bearer"`
+	AccessToken      string `json:"access_token" doc:"A JWT (RFC 9068)."`
+	ExpiresIn        int    `json:"expires_in" doc:"Seconds."`
+	RefreshToken     string `json:"refresh_token" doc:"Opaque; good for one use, which gives the next."`
+	RefreshExpiresIn int    `json:"refresh_expires_in" doc:"Seconds."`
+	SessionID        id.ID  `json:"session_id" format:"uuid"`
+}
+
+func encodeTokens(t auth.Tokens, err error) (*single[Tokens], error) {
+	if err != nil {
+		return nil, err
+	}
+	return &single[Tokens]{Body: Tokens{
+		TokenType: "Bearer", AccessToken: t.AccessToken.Reveal(), ExpiresIn: int(t.ExpiresIn / time.Second),
+		RefreshToken: t.RefreshToken.Reveal(), RefreshExpiresIn: int(t.RefreshExpiresIn / time.Second), SessionID: t.SessionID,
+	}}, nil
+}
+
+func (s *Server) login(ctx context.Context, by actor.Actor, in *struct{ Body Login }) (*single[Tokens], error) {
+	return encodeTokens(s.Auth.Login(ctx, by, auth.Login{
+		Email: in.Body.Email, Password: secret.New(in.Body.Password), DeviceName: in.Body.DeviceName,
+	}))
+}
+
+// RefreshRequest presents a refresh token.
+type RefreshRequest struct {
+	RefreshToken string `json:"refresh_token"`
+}
+
+func (s *Server) refresh(ctx context.Context, by actor.Actor, in *struct{ Body RefreshRequest }) (*single[Tokens], error) {
+	return encodeTokens(s.Auth.Refresh(ctx, by, secret.New(in.Body.RefreshToken)))
+}
+
+// LogoutRequest may present a refresh token, when there is no access token any more.
+type LogoutRequest struct {
+	RefreshToken string `json:"refresh_token,omitempty"`
+}
+
+func (s *Server) logout(ctx context.Context, by actor.Actor, in *struct{ Body *LogoutRequest }) (*empty, error) {
+	var refresh secret.Text
+	if in.Body != nil {
+		refresh = secret.New(in.Body.RefreshToken)
+	}
+	return &empty{}, s.Auth.Logout(ctx, by, refresh)
+}
+
+// Reauthentication proves who the person of a session is, once more.
+type Reauthentication struct {
+	Password string `json:"password" maxLength:"1024"`
+}
+
+func (s *Server) reauthenticate(ctx context.Context, by actor.Actor, in *struct{ Body Reauthentication }) (*single[Tokens], error) {
+	return encodeTokens(s.Auth.Reauthenticate(ctx, by, secret.New(in.Body.Password)))
+}
+
+// InvitationAcceptance takes an invitation; the address and roles come with it.
+type InvitationAcceptance struct {
+	Token       string  `json:"token" doc:"From the link."`
+	Password    string  `json:"password" maxLength:"1024"`
+	DisplayName *string `json:"display_name,omitempty" maxLength:"120"`
+}
+
+func (s *Server) acceptInvitation(ctx context.Context, by actor.Actor, in *struct{ Body InvitationAcceptance }) (*empty, error) {
+	return &empty{}, s.Auth.AcceptInvitation(ctx, by, auth.Acceptance{
+		Token: in.Body.Token, Password: secret.New(in.Body.Password), DisplayName: in.Body.DisplayName,
+	})
+}

@@ -1,0 +1,67 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/session"
+	"github.com/user-management-service/ums/internal/platform/id"
+)
+
+// ActiveSession is a sign-in on one device.
+type ActiveSession struct {
+	ID         id.ID     `json:"id" format:"uuid"`
+	DeviceName *string   `json:"device_name"`
+	UserAgent  *string   `json:"user_agent"`
+	IP         *string   `json:"ip" doc:"Of the last refresh."`
+	CreatedAt  timestamp `json:"created_at"`
+	LastUsedAt timestamp `json:"last_used_at" doc:"The last refresh."`
+	ExpiresAt  timestamp `json:"expires_at" doc:"When it ends unless it is used."`
+	Current    bool      `json:"current" doc:"The one that asks."`
+}
+
+func (s *Server) listSessions(ctx context.Context, by actor.Actor, in *ByCreation) (*listing[ActiveSession], error) {
+	const route = "GET /auth/sessions"
+	f := session.Filter{Limit: in.Limit + 1, Ascending: in.Sort == "created_at"}
+	cursor, err := in.position(s, by, route, in.Sort)
+	if err != nil {
+		return nil, err
+	}
+	if cursor != nil {
+		at, row, err := timePosition(cursor)
+		if err != nil {
+			return nil, err
+		}
+		f.After = &session.Position{CreatedAt: at, ID: row}
+	}
+	sessions, err := s.Sessions.List(ctx, by, f)
+	if err != nil {
+		return nil, err
+	}
+	return list(ctx, s, by, &in.Paging, route, []string{in.Sort}, sessions,
+		func(r session.Session) []string { return timeKeys(r.CreatedAt, r.ID) },
+		func(r session.Session) ActiveSession { return encodeSession(r, by) }), nil
+}
+
+func encodeSession(r session.Session, by actor.Actor) ActiveSession {
+	out := ActiveSession{
+		ID: r.ID, DeviceName: r.DeviceName, UserAgent: r.UserAgent, Current: r.ID == by.SessionID,
+		CreatedAt: timestamp(r.CreatedAt), LastUsedAt: timestamp(r.LastUsedAt), ExpiresAt: timestamp(r.ExpiresAt),
+	}
+	if r.IP != nil {
+		out.IP = new(r.IP.String())
+	}
+	return out
+}
+
+func (s *Server) endSession(ctx context.Context, by actor.Actor, in *Identified) (*empty, error) {
+	target, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	return &empty{}, s.Sessions.End(ctx, by, target)
+}
+
+func (s *Server) endOtherSessions(ctx context.Context, by actor.Actor, _ *struct{}) (*empty, error) {
+	return &empty{}, s.Sessions.EndOthers(ctx, by)
+}
