@@ -29,6 +29,13 @@ type single[B any] struct {
 
 func (o *single[B]) entityTag() string { return o.ETag }
 
+// withStatus fills in the status of the route: huma takes a zero for what was asked.
+func (o *single[B]) withStatus(ofRoute int) {
+	if o.Status == 0 {
+		o.Status = ofRoute
+	}
+}
+
 // tagged answers can be asked for conditionally.
 type tagged interface{ entityTag() string }
 

@@ -75,6 +75,9 @@ func handle[I, O any](s *Server, r Route, h func(ctx context.Context, by actor.A
 		if err != nil {
 			return nil, s.problems.Resolve(ctx, s.refused(ctx, call, err))
 		}
+		if o, ok := any(out).(interface{ withStatus(ofRoute int) }); ok {
+			o.withStatus(r.Status)
+		}
 		if t, ok := any(out).(tagged); ok && r.Method == http.MethodGet && noneMatch(ctx, t.entityTag()) {
 			return nil, notModified(t.entityTag())
 		}
