@@ -181,3 +181,39 @@ func pointers(t *testing.T, a *apptest.Answer) []string {
 	}
 	return all
 }
+
+func TestAZ08_ARightThatIsTakenIsGoneOnEveryReplica(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t)
+	other := apptest.Start(t, apptest.Beside(s))
+	admin := s.Admin(t)
+	role := admin.POST(t, "/roles", fields{"name": "auditor", "permissions": []string{"audit:read"}}).Want(t, 201).String(t, "id")
+	id, c := s.Person(t, admin, "auditor@example.com", "auditor")
+	key := c.POST(t, "/api-keys", fields{"name": "k", "scopes": []string{"audit:read"}, "environment": "live"}).Want(t, 201).String(t, "key")
+	callers := []*apptest.Client{c, s.With("X-API-Key", key)}
+	for name, change := range map[string]struct{ take, give func() }{
+		"role from user": {
+			func() { admin.DELETE(t, "/users/"+id+"/roles/"+role).Want(t, 204) },
+			func() { admin.PUT(t, "/users/"+id+"/roles/"+role, fields{}).Want(t, 204) },
+		},
+		"permission from role": {
+			func() { admin.PATCH(t, "/roles/"+role, fields{"permissions": []string{}}).Want(t, 200) },
+			func() { admin.PATCH(t, "/roles/"+role, fields{"permissions": []string{"audit:read"}}).Want(t, 200) },
+		},
+	} {
+		for _, c := range callers {
+			c.GET(t, "/audit-events").Want(t, 200)
+			c.At(other).GET(t, "/audit-events").Want(t, 200)
+		}
+		change.take()
+		for _, c := range callers {
+			require.Equal(t, 403, c.GET(t, "/audit-events").Status, name)
+		}
+		s.Clock.Advance(time.Second) // at the latest, whether the announcement arrived or not
+		for _, c := range callers {
+			require.Equal(t, 403, c.At(other).GET(t, "/audit-events").Status, name)
+		}
+		change.give()
+		s.Clock.Advance(time.Second)
+	}
+}
