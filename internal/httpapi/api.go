@@ -50,7 +50,6 @@ func newAPI(s *Server, router chi.Router, version string) huma.API {
 	cfg.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	cfg.CreateHooks = nil // else a $schema member and a Link header are put into each answer
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
-	cfg.RejectUnknownQueryParameters = true
 	format := huma.Format{Marshal: marshalJSON, Unmarshal: unmarshalJSON}
 	cfg.Formats = map[string]huma.Format{mediaJSON: format, "json": format}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
@@ -103,8 +102,13 @@ func (x *exchange) Unwrap() huma.Context { return x.humaContext }
 // SetReadDeadline implements huma.Context: the body has been read and its time was bounded there.
 func (x *exchange) SetReadDeadline(time.Time) error { return nil }
 
-// SetStatus implements huma.Context.
-func (x *exchange) SetStatus(status int) { x.status = status }
+// SetStatus implements huma.Context. An answer that leaves its status open has the route's.
+func (x *exchange) SetStatus(status int) {
+	if status == 0 {
+		status = x.Operation().DefaultStatus
+	}
+	x.status = status
+}
 
 // Status implements huma.Context.
 func (x *exchange) Status() int { return x.status }
@@ -163,7 +167,6 @@ func (c *call) inputFault(status int, msg string, errs []error) error {
 
 // Codes of the faults of single values, by the beginning of huma's message. Longer beginnings come first.
 var inputCodes = []struct{ message, code, detail string }{
-	{"unknown query parameter", "unknown_parameter", "This parameter does not exist here."},
 	{"required ", "required", "This parameter is required."},
 	{validation.MsgUnexpectedProperty, "unknown_field", "This field does not exist here; names are case-sensitive."},
 	{"expected required property", "required", "This field is required."},

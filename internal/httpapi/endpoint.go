@@ -7,7 +7,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -35,6 +37,8 @@ type Route struct {
 	Action       string // noun.verb of refusals in the audit log
 	Idempotent   bool   // honours Idempotency-Key
 	Cacheable    string // Cache-Control, instead of no-store
+
+	query []string // the query parameters that it has
 }
 
 func (r *Route) writes() bool { return r.Method != http.MethodGet && r.Method != http.MethodDelete }
@@ -66,6 +70,7 @@ func handle[I, O any](s *Server, r Route, h func(ctx context.Context, by actor.A
 		}
 	}
 	describe(&op, &r)
+	defer s.learnParameters(&r)
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		call := callFrom(ctx)
 		if len(call.faults) > 0 {
@@ -83,6 +88,44 @@ func handle[I, O any](s *Server, r Route, h func(ctx context.Context, by actor.A
 		}
 		return out, nil
 	})
+}
+
+// learnParameters notes which query parameters the route has.
+func (s *Server) learnParameters(r *Route) {
+	item := s.api.OpenAPI().Paths[basePath+r.Path]
+	for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
+		if op == nil || op.Method != r.Method {
+			continue
+		}
+		for _, p := range op.Parameters {
+			if p.In == "query" {
+				r.query = append(r.query, p.Name)
+			}
+		}
+	}
+}
+
+// checkQuery notes the parameters that the route does not have, and those that are given twice: huma would take the
+// first and say nothing.
+func (c *call) checkQuery(r *http.Request) {
+	if r.URL.RawQuery == "" {
+		return
+	}
+	for name, values := range r.URL.Query() {
+		pointer := "query/" + name
+		switch {
+		case !slices.Contains(c.route.query, name):
+			c.faults = append(c.faults, fault.Field{Pointer: pointer, Code: "unknown_parameter", Detail: "This parameter does not exist here."})
+		case len(values) > 1:
+			c.faults = append(c.faults, fault.Field{Pointer: pointer, Code: "repeated", Detail: "Give this parameter once."})
+		case !utf8.ValidString(values[0]):
+			c.faults = append(c.faults, fault.Field{Pointer: pointer, Code: "invalid_format", Detail: "This must be UTF-8."})
+		default:
+			if f, bad := checkText(pointer, values[0]); bad {
+				c.faults = append(c.faults, f)
+			}
+		}
+	}
 }
 
 // serve is the gate: what must hold before a handler is called, in the contract's order of refusals.
@@ -137,6 +180,7 @@ func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) (*http.R
 	ctx := context.WithValue(r.Context(), callKey{}, c)
 	ctx = context.WithValue(ctx, requestKey{}, r)
 	r = r.WithContext(ctx)
+	c.checkQuery(r)
 	if !c.route.writes() {
 		return r, nil
 	}
@@ -160,9 +204,11 @@ func (c *call) read(w http.ResponseWriter, r *http.Request) error {
 		return errMalformed.WithDetail("The body could not be read to its end.").Because(err)
 	}
 	if len(body) > 0 {
-		if c.faults, err = checkJSON(body); err != nil {
+		faults, err := checkJSON(body)
+		if err != nil {
 			return err
 		}
+		c.faults = append(c.faults, faults...)
 	}
 	c.body = body
 	r.Body = io.NopCloser(bytes.NewReader(body))

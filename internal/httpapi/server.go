@@ -93,6 +93,7 @@ type Server struct {
 	api         huma.API
 	routes      []*Route
 	handler     http.Handler
+	paths       chi.Routes
 }
 
 // New builds the surface. A route without a policy is an error: the service must not start with it.
@@ -141,7 +142,7 @@ func New(d Deps) (*Server, error) {
 		middleware.Shed(inFlight, s.problems, d.Metrics.Shed.WithLabelValues("api")),
 		s.limits.ByAddress,
 	).Handler(api))
-	s.handler = root
+	s.handler, s.paths = root, root
 	return s, nil
 }
 
@@ -158,7 +159,12 @@ func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	s.problems.Write(w, r, fault.ErrNotFound)
 }
 
-// methodNotAllowed answers with the Allow header that the router has worked out.
+// methodNotAllowed names the methods that the path has (RFC 9110, section 15.5.6).
 func (s *Server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if s.paths.Match(chi.NewRouteContext(), method, r.URL.Path) {
+			w.Header().Add("Allow", method)
+		}
+	}
 	s.problems.Write(w, r, problem.ErrMethodNotAllowed)
 }
