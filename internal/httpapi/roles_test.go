@@ -70,8 +70,8 @@ func TestRolesOverHTTP(t *testing.T) {
 	next := "/roles?limit=3"
 	for next != "" {
 		a := admin.GET(t, next).Want(t, 200)
-		for _, r := range a.Get(t, "data").([]any) { //nolint:forcetypeassert // the contract was checked
-			names = append(names, r.(map[string]any)["name"].(string)) //nolint:forcetypeassert // as above
+		for _, r := range a.Get(t, "data").([]any) {
+			names = append(names, r.(map[string]any)["name"].(string))
 		}
 		next = ""
 		if cursor := a.String(t, "next_cursor"); cursor != "" {
@@ -167,8 +167,8 @@ func TestAZ03_AssignmentsOverHTTP(t *testing.T) {
 func names(t *testing.T, a *apptest.Answer, field string) []any {
 	t.Helper()
 	var all []any
-	for _, row := range a.Get(t, "data").([]any) { //nolint:forcetypeassert // the contract was checked
-		all = append(all, row.(map[string]any)[field]) //nolint:forcetypeassert // as above
+	for _, row := range a.Get(t, "data").([]any) {
+		all = append(all, row.(map[string]any)[field])
 	}
 	return all
 }
@@ -176,8 +176,8 @@ func names(t *testing.T, a *apptest.Answer, field string) []any {
 func pointers(t *testing.T, a *apptest.Answer) []string {
 	t.Helper()
 	var all []string
-	for _, e := range a.Get(t, "errors").([]any) { //nolint:forcetypeassert // the contract was checked
-		all = append(all, e.(map[string]any)["pointer"].(string)) //nolint:forcetypeassert // as above
+	for _, e := range a.Get(t, "errors").([]any) {
+		all = append(all, e.(map[string]any)["pointer"].(string))
 	}
 	return all
 }

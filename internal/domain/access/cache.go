@@ -121,7 +121,7 @@ func (c *cache[K]) ask(ctx context.Context, key K) (*answer, error) {
 		if r.Err != nil {
 			return nil, r.Err
 		}
-		return r.Val.(*answer), nil //nolint:forcetypeassert // fill returns nothing else
+		return r.Val.(*answer), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

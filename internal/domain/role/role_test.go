@@ -27,7 +27,7 @@ import (
 type bench struct {
 	*role.Service
 	t    *testing.T
-	ctx  context.Context //nolint:containedctx // of the test
+	ctx  context.Context
 	pool *postgres.Pool
 	root actor.Actor // an administrator
 
