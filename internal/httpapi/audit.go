@@ -64,9 +64,16 @@ func (auditChanges) Schema(huma.Registry) *huma.Schema {
 		Type: huma.TypeObject, Description: "The fields that changed. Never a secret; empty once the person has been erased.",
 		AdditionalProperties: &huma.Schema{
 			Type: huma.TypeObject, Required: []string{"from", "to"},
-			Properties: map[string]*huma.Schema{"from": {Description: "Before; any type."}, "to": {Description: "After; any type."}},
+			Properties: map[string]*huma.Schema{"from": anything("Before."), "to": anything("After.")},
 		},
 	}
+}
+
+// anything is the schema of any JSON value, with null named among the types: some readers take silence for a no.
+func anything(doc string) *huma.Schema {
+	return &huma.Schema{Description: doc, Extensions: map[string]any{
+		"type": []string{huma.TypeString, huma.TypeNumber, huma.TypeBoolean, huma.TypeObject, huma.TypeArray, "null"},
+	}}
 }
 
 func encodeEvent(e audit.Recorded) AuditEvent {
