@@ -42,7 +42,7 @@ var nobody = actor.Nobody(actor.Origin{IP: netip.MustParseAddr("192.0.2.1"), Use
 
 // bench is the flows on a database of their own. Hashing is cheap; nobody works the jobs, so mails stay in the outbox.
 type bench struct {
-	t *testing.T
+	t testing.TB
 	*auth.Service
 	pool     *postgres.Pool
 	outbox   *outbox
@@ -68,7 +68,7 @@ func (o *outbox) Enqueue(ctx context.Context, tx postgres.Tx, m notify.Mail) err
 	return err
 }
 
-func (o *outbox) last(t *testing.T) notify.Mail {
+func (o *outbox) last(t testing.TB) notify.Mail {
 	t.Helper()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -109,7 +109,7 @@ func (c *counter) during(fn func()) int {
 	return int(c.n.Load() - before)
 }
 
-func newBench(t *testing.T, configure ...func(*auth.Config, *throttle.Config)) *bench {
+func newBench(t testing.TB, configure ...func(*auth.Config, *throttle.Config)) *bench {
 	t.Helper()
 	cfg, limit := auth.Config{Registration: "open", EmailVerification: "required"}, throttle.Config{Login: ratelimit.Rate{Limit: 10, Window: 15 * time.Minute}}
 	for _, c := range configure {

@@ -9,47 +9,59 @@ import (
 	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/secret"
+	"github.com/user-management-service/ums/internal/platform/token"
 )
 
 // Refresh rotates a refresh token: the session's current one, or its parent within the grace. Everything else is
 // ErrRefreshToken; a token that is older than that ends its session, which commits although the answer is a refusal,
-// and its owner is told by mail. Two statements.
+// and its owner is told by mail. One statement for the current token.
 func (s *Service) Refresh(ctx context.Context, by actor.Actor, text secret.Text) (Tokens, error) {
 	presented, ok := s.Sessions.Parse(text.Reveal())
 	if !ok {
 		return Tokens{}, ErrRefreshToken
 	}
-	var r session.Rotation
+	grant, rotated, err := s.Sessions.Rotate(ctx, by, presented)
+	if err != nil {
+		return Tokens{}, err
+	}
+	if !rotated {
+		if grant, err = s.refreshAgain(ctx, by, presented); err != nil {
+			return Tokens{}, err
+		}
+	}
+	return s.mint(grant)
+}
+
+// refreshAgain deals with a token that is not its session's current one.
+func (s *Service) refreshAgain(ctx context.Context, by actor.Actor, presented token.Refresh) (session.Grant, error) {
+	var j session.Judgement
 	err := s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) (err error) {
-		if r, err = s.Sessions.Rotate(ctx, tx, presented, by.Origin); err != nil {
+		if j, err = s.Sessions.Judge(ctx, tx, presented); err != nil {
 			return err
 		}
-		target := audit.Target{Type: "session", ID: presented.SessionID, Owner: r.Grant.UserID}
-		switch r.Outcome {
-		case session.Rotated, session.Repeated:
-			return audit.Record(ctx, tx, by.As(r.Grant.UserID, r.Grant.Email), audit.Event{
+		target := audit.Target{Type: "session", ID: presented.SessionID, Owner: j.Grant.UserID}
+		switch j.Outcome {
+		case session.Repeated:
+			return audit.Record(ctx, tx, by.As(j.Grant.UserID, j.Grant.Email), audit.Event{
 				Action: "session.refresh", Outcome: audit.Success, Target: target,
 			})
 		case session.Reused:
-			return s.reused(ctx, tx, by, r, target)
+			return s.reused(ctx, tx, by, j, target)
 		case session.Refused:
 		}
 		return nil
 	})
-	if err != nil {
-		return Tokens{}, err
+	if err == nil && j.Outcome != session.Repeated {
+		err = ErrRefreshToken
 	}
-	if r.Outcome != session.Rotated && r.Outcome != session.Repeated {
-		return Tokens{}, ErrRefreshToken
-	}
-	return s.mint(r.Grant)
+	return j.Grant, err
 }
 
 // reused records that a token came back after it was used, and tells the owner: it may have been copied.
-func (s *Service) reused(ctx context.Context, tx postgres.Tx, by actor.Actor, r session.Rotation, target audit.Target) error {
-	device := r.DeviceName
+func (s *Service) reused(ctx context.Context, tx postgres.Tx, by actor.Actor, j session.Judgement, target audit.Target) error {
+	device := j.DeviceName
 	if device == nil {
-		device = r.UserAgent
+		device = j.UserAgent
 	}
 	target.Label = orEmpty(device)
 	err := audit.Record(ctx, tx, by, audit.Event{
@@ -59,7 +71,7 @@ func (s *Service) reused(ctx context.Context, tx postgres.Tx, by actor.Actor, r 
 		return err
 	}
 	return s.Outbox.Enqueue(ctx, tx, notify.Mail{
-		UserID: r.Grant.UserID, To: r.Grant.Email, Locale: orEmpty(r.Locale),
+		UserID: j.Grant.UserID, To: j.Grant.Email, Locale: orEmpty(j.Locale),
 		Content: notify.SessionReuse{Device: orEmpty(device), At: s.Clock.Now()},
 	})
 }

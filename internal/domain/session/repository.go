@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/token"
@@ -78,17 +80,29 @@ func insert(ctx context.Context, tx postgres.Tx, cfg Config, n newRow) (live, er
 		cfg.IdleTTL.Seconds(), cfg.MaxTTL.Seconds())
 }
 
-// rotate gives pgx.ErrNoRows unless the token is the session's current one and the session lives.
-func rotate(ctx context.Context, tx postgres.Tx, cfg Config, t token.Refresh, userAgent *string, ip *netip.Addr) (live, error) {
-	hash := t.SecretHash()
-	return one[live](ctx, tx, "rotate session", `
+// rotateSQL compares, raises the counter and records it in one statement: of all that the service does this is what
+// every client does all the time.
+var rotateSQL = `
+	WITH rotated AS (
 		UPDATE sessions s SET counter = s.counter + 1, rotated_at = now(), last_used_at = now(),
 			idle_expires_at = now() + make_interval(secs => $4), user_agent = coalesce($5, s.user_agent), ip = coalesce($6, s.ip)
 		FROM users u
 		WHERE s.id = $1 AND s.counter = $2 AND s.secret_hash = $3 AND s.idle_expires_at > now() AND s.expires_at > now()
 			AND u.id = s.user_id AND u.status = 'active' AND u.auth_epoch = s.auth_epoch
-		RETURNING s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles`,
-		t.SessionID, t.Counter, hash[:], cfg.IdleTTL.Seconds(), userAgent, ip)
+		RETURNING s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, ` + ttl + ` AS ttl, ` + heldRoles + ` AS roles
+	), ` + audit.Inline("rotated", 7) + `
+	SELECT id, user_id, email, auth_time, acr, amr, ttl, roles FROM rotated`
+
+// rotate gives pgx.ErrNoRows, and does nothing, unless the token is the session's current one and the session lives.
+func rotate(ctx context.Context, db postgres.DB, cfg Config, t token.Refresh, by actor.Actor) (live, error) {
+	event, err := audit.InlineArgs(by, "session.refresh", "session")
+	if err != nil {
+		return live{}, err
+	}
+	hash := t.SecretHash()
+	return one[live](ctx, db, "rotate session", rotateSQL, append([]any{
+		t.SessionID, t.Counter, hash[:], cfg.IdleTTL.Seconds(), clean(by.Origin.UserAgent, maxUserAgent), address(by.Origin.IP),
+	}, event...)...)
 }
 
 // inspected is a session whose current token is not the one presented.

@@ -66,35 +66,42 @@ func (s *Service) Create(ctx context.Context, tx postgres.Tx, n New) (Grant, boo
 	return g, true, nil
 }
 
-// Rotate judges a refresh token that is authentic, which the codec has decided without the database. A Reused session is
-// ended in tx, and its access tokens with it: the caller must let tx commit, record it and tell the owner.
-func (s *Service) Rotate(ctx context.Context, tx postgres.Tx, presented token.Refresh, from actor.Origin) (Rotation, error) {
-	r, err := rotate(ctx, tx, s.cfg, presented, clean(from.UserAgent, maxUserAgent), address(from.IP))
-	if err == nil {
-		g := r.grant()
-		g.RefreshToken = s.codec.Next(presented)
-		return Rotation{Outcome: Rotated, Grant: g}, nil
-	}
-	if !postgres.NoRows(err) {
-		return Rotation{}, err
-	}
-	seen, err := inspect(ctx, tx, s.cfg, presented)
-	if postgres.NoRows(err) || err == nil && (!seen.Alive || presented.Counter >= seen.Counter) {
-		return Rotation{}, nil
+// Rotate gives the session's current refresh token its successor and records that, in one statement. It returns false,
+// and has done nothing, when the token is not the current one of a living session: Judge says what it is.
+// That the token is authentic the codec has decided without the database.
+func (s *Service) Rotate(ctx context.Context, by actor.Actor, presented token.Refresh) (Grant, bool, error) {
+	r, err := rotate(ctx, s.db, s.cfg, presented, by)
+	if postgres.NoRows(err) {
+		return Grant{}, false, nil
 	}
 	if err != nil {
-		return Rotation{}, err
+		return Grant{}, false, err
 	}
-	rotation := Rotation{Outcome: Repeated, Grant: seen.grant(), DeviceName: seen.DeviceName, UserAgent: seen.UserAgent, Locale: seen.Locale}
+	g := r.grant()
+	g.RefreshToken = s.codec.Next(presented)
+	return g, true, nil
+}
+
+// Judge says what a refresh token is that did not rotate. A Reused session is ended in tx, and its access tokens with it:
+// the caller must let tx commit, record it and tell the owner.
+func (s *Service) Judge(ctx context.Context, tx postgres.Tx, presented token.Refresh) (Judgement, error) {
+	seen, err := inspect(ctx, tx, s.cfg, presented)
+	if postgres.NoRows(err) || err == nil && (!seen.Alive || presented.Counter >= seen.Counter) {
+		return Judgement{}, nil
+	}
+	if err != nil {
+		return Judgement{}, err
+	}
+	j := Judgement{Outcome: Repeated, Grant: seen.grant(), DeviceName: seen.DeviceName, UserAgent: seen.UserAgent, Locale: seen.Locale}
 	if presented.Counter == seen.Counter-1 && seen.InGrace {
-		rotation.Grant.RefreshToken = s.codec.Next(presented)
-		return rotation, nil
+		j.Grant.RefreshToken = s.codec.Next(presented)
+		return j, nil
 	}
-	rotation.Outcome = Reused
+	j.Outcome = Reused
 	if _, err := remove(ctx, tx, presented.SessionID, seen.UserID); err != nil {
-		return Rotation{}, err
+		return Judgement{}, err
 	}
-	return rotation, s.changes.Of(ctx, tx, seen.UserID)
+	return j, s.changes.Of(ctx, tx, seen.UserID)
 }
 
 // Parse reads a refresh token that this service minted; false costs no read of the database.

@@ -78,23 +78,23 @@ type Grant struct {
 	RefreshTTL   time.Duration // how long it lives, by database time
 }
 
-// Outcome says what became of a refresh token that was presented.
+// Outcome says what a refresh token is that did not rotate.
 type Outcome uint8
 
 // The outcomes.
 const (
-	Refused  Outcome = iota // there is no such session any more
-	Rotated                 // the token was the current one; the grant has its successor
-	Repeated                // it was the parent, within the grace; the grant has the same successor again
-	Reused                  // it was older, or the parent too late: the session has been ended
+	Refused  Outcome = iota // of no session that lives
+	Repeated                // the parent, within the grace: the grant has the same successor again
+	Reused                  // an older one, or the parent too late: the session has been ended
 )
 
-// Rotation is the result of a refresh. Grant is set when Rotated or Repeated; of a Reused session it names the owner.
-type Rotation struct {
+// Judgement is an outcome with the session that it is about. The grant is for minting when Repeated; of a Reused session
+// it names the owner.
+type Judgement struct {
 	Outcome    Outcome
 	Grant      Grant
 	DeviceName *string
-	UserAgent  *string // the device's before this refresh
+	UserAgent  *string
 	Locale     *string // the owner's
 }
 

@@ -92,7 +92,7 @@ func TestAnotherAlgorithm(t *testing.T) {
 	require.Equal(t, token.ES256, k.Algorithm)
 	require.NotZero(t, func() time.Time { k, _ := next.Keys().Signing(c.Now().Add(-2 * time.Minute)); return k.RetiresAt }())
 
-	_, err = pool.Exec(t.Context(), "UPDATE signing_keys SET retires_at = now() WHERE algorithm = 'EdDSA'")
+	_, err = pool.Exec(t.Context(), "UPDATE signing_keys SET retires_at = now() - interval '1 second' WHERE algorithm = 'EdDSA'")
 	require.NoError(t, err)
 	require.NoError(t, next.Load(t.Context()))
 	_, err = next.Keys().Signing(c.Now().Add(-2 * time.Minute))

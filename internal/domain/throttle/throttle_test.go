@@ -155,10 +155,10 @@ func TestWindowEnds(t *testing.T) {
 	a := throttle.Attempt{EmailNorm: "alice@x.test", IP: home}
 	require.Nil(t, raise(t, l, a))
 	require.NotNil(t, raise(t, l, a))
-	_, err := pool.Exec(t.Context(), "UPDATE credential_limits SET resets_at = now() WHERE resets_at < now() + interval '2 minutes'")
+	_, err := pool.Exec(t.Context(), "UPDATE credential_limits SET resets_at = now() - interval '1 second' WHERE resets_at < now() + interval '2 minutes'")
 	require.NoError(t, err)
 	require.Nil(t, raise(t, l, a))
-	_, err = pool.Exec(t.Context(), "UPDATE credential_limits SET resets_at = now()")
+	_, err = pool.Exec(t.Context(), "UPDATE credential_limits SET resets_at = now() - interval '1 second'")
 	require.NoError(t, err)
 	require.NoError(t, l.Sweep(t.Context()))
 	var rows int
@@ -218,7 +218,7 @@ func TestMails(t *testing.T) {
 	require.Equal(t, 3, sent("nobody@x.test", home, 5))
 	total := 3
 	for range 5 {
-		_, err := pool.Exec(t.Context(), "UPDATE credential_limits SET resets_at = now() WHERE resets_at < now() + interval '2 hours'")
+		_, err := pool.Exec(t.Context(), "UPDATE credential_limits SET resets_at = now() - interval '1 second' WHERE resets_at < now() + interval '2 hours'")
 		require.NoError(t, err)
 		total += sent("nobody@x.test", address(9), 5)
 	}
