@@ -24,11 +24,14 @@ $$;
 -- +goose StatementBegin
 DO $$
 BEGIN
-    -- A login of this role that comes through a pooler gets the pool's settings from here.
+    -- A login of this role that comes through a pooler gets the pool's settings from here. Every role may set its own;
+    -- anybody else's needs CREATEROLE, which managed databases withhold.
+    SET LOCAL ROLE ums_app;
     EXECUTE format('ALTER ROLE ums_app IN DATABASE %I SET statement_timeout = ''5s''', current_database());
     EXECUTE format('ALTER ROLE ums_app IN DATABASE %I SET lock_timeout = ''2s''', current_database());
     EXECUTE format('ALTER ROLE ums_app IN DATABASE %I SET idle_in_transaction_session_timeout = ''10s''', current_database());
     EXECUTE format('ALTER ROLE ums_app IN DATABASE %I SET timezone = ''UTC''', current_database());
+    RESET ROLE;
     EXECUTE format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO ums_app', current_database());
 END
 $$;
@@ -46,7 +49,9 @@ REVOKE USAGE ON SCHEMA public FROM ums_app;
 -- +goose StatementBegin
 DO $$
 BEGIN
+    SET LOCAL ROLE ums_app;
     EXECUTE format('ALTER ROLE ums_app IN DATABASE %I RESET ALL', current_database());
+    RESET ROLE;
     EXECUTE format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM ums_app', current_database());
 END
 $$;

@@ -24,6 +24,7 @@ const (
 
 // Migrator brings the schema to a version. It works as the owner, on a connection of its own.
 type Migrator struct {
+	owner    string // quoted
 	db       *sql.DB
 	provider *goose.Provider
 }
@@ -55,7 +56,7 @@ func NewMigrator(dsn secret.Text, files fs.FS, log *slog.Logger) (*Migrator, err
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read migrations: %w", err), db.Close())
 	}
-	return &Migrator{db: db, provider: provider}, nil
+	return &Migrator{owner: pgx.Identifier{cfg.User}.Sanitize(), db: db, provider: provider}, nil
 }
 
 // Close ends the connection.
@@ -89,8 +90,8 @@ func (m *Migrator) Up(ctx context.Context) ([]string, error) {
 		case Code(err) == codeLockTimeout && attempt < 10:
 			continue // lock_timeout has already waited
 		case Code(err) == codeNoPrivilege:
-			return applied, fmt.Errorf("migrate: %w\nAn administrator must run, as a superuser, in this database:\n"+
-				"  CREATE ROLE %s NOLOGIN; GRANT %s TO CURRENT_OWNER_OF_THIS_DATABASE; GRANT CREATE ON SCHEMA public TO CURRENT_OWNER_OF_THIS_DATABASE;", err, AppRole, AppRole)
+			return applied, fmt.Errorf("migrate: %w\nan administrator must run, as a superuser, in this database: "+
+				"CREATE ROLE %[2]s NOLOGIN; GRANT %[2]s TO %[3]s; GRANT CREATE ON SCHEMA public TO %[3]s;", err, AppRole, m.owner)
 		}
 		return applied, fmt.Errorf("migrate: %w", err)
 	}
