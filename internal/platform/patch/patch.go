@@ -56,68 +56,70 @@ type TooLargeError struct{ Bound string }
 func (e *TooLargeError) Error() string { return "the object exceeds " + e.Bound }
 
 // Merge applies a merge patch to an object, deeply. The result is at most 16 KiB and 8 levels deep, else a
-// *TooLargeError is returned. An empty target is an empty object; a null or empty patch clears.
+// *TooLargeError is returned. An empty target is an empty object; a null or empty patch clears. Values are moved as
+// they are written: a number keeps all its digits.
 func Merge(target, patch jsontext.Value) (jsontext.Value, error) {
-	var t, p any
-	if len(target) > 0 {
-		if err := json.Unmarshal(target, &t); err != nil {
-			return nil, fmt.Errorf("read target of merge: %w", err)
-		}
+	merged, err := merge(target, patch)
+	if err != nil {
+		return nil, err
 	}
-	if len(patch) > 0 {
-		if err := json.Unmarshal(patch, &p); err != nil {
-			return nil, fmt.Errorf("read merge patch: %w", err)
-		}
+	if merged.Kind() != '{' {
+		merged = jsontext.Value("{}")
 	}
-	merged, ok := merge(t, p).(map[string]any)
-	if !ok {
-		merged = map[string]any{}
+	if len(merged) > MaxObjectBytes {
+		return nil, &TooLargeError{"16 KiB"}
 	}
 	if depth(merged) > MaxObjectDepth {
 		return nil, &TooLargeError{"8 levels"}
 	}
-	out, err := json.Marshal(merged, json.Deterministic(true))
+	return merged, nil
+}
+
+func merge(target, patch jsontext.Value) (jsontext.Value, error) {
+	if patch.Kind() != '{' {
+		out := patch.Clone()
+		if len(out) == 0 {
+			return out, nil
+		}
+		if err := out.Compact(); err != nil {
+			return nil, fmt.Errorf("read merge patch: %w", err)
+		}
+		return out, nil
+	}
+	members, changes := map[string]jsontext.Value{}, map[string]jsontext.Value{}
+	if target.Kind() == '{' {
+		if err := json.Unmarshal(target, &members); err != nil {
+			return nil, fmt.Errorf("read target of merge: %w", err)
+		}
+	}
+	if err := json.Unmarshal(patch, &changes); err != nil {
+		return nil, fmt.Errorf("read merge patch: %w", err)
+	}
+	for name, change := range changes {
+		if change.Kind() == 'n' {
+			delete(members, name)
+			continue
+		}
+		merged, err := merge(members[name], change)
+		if err != nil {
+			return nil, err
+		}
+		members[name] = merged
+	}
+	out, err := json.Marshal(members, json.Deterministic(true))
 	if err != nil {
 		return nil, fmt.Errorf("write merged object: %w", err)
-	}
-	if len(out) > MaxObjectBytes {
-		return nil, &TooLargeError{"16 KiB"}
 	}
 	return out, nil
 }
 
-func merge(target, patch any) any {
-	p, ok := patch.(map[string]any)
-	if !ok {
-		return patch
-	}
-	t, ok := target.(map[string]any)
-	if !ok {
-		t = map[string]any{}
-	}
-	for name, value := range p {
-		if value == nil {
-			delete(t, name)
-			continue
+// depth returns how many levels of objects and arrays a well-formed value has.
+func depth(v jsontext.Value) int {
+	deepest, dec := 0, jsontext.NewDecoder(bytes.NewReader(v))
+	for {
+		if _, err := dec.ReadToken(); err != nil {
+			return deepest
 		}
-		t[name] = merge(t[name], value)
+		deepest = max(deepest, dec.StackDepth())
 	}
-	return t
-}
-
-func depth(v any) int {
-	deepest := 0
-	switch v := v.(type) {
-	case map[string]any:
-		for _, member := range v {
-			deepest = max(deepest, depth(member))
-		}
-	case []any:
-		for _, item := range v {
-			deepest = max(deepest, depth(item))
-		}
-	default:
-		return 0
-	}
-	return deepest + 1
 }
