@@ -51,6 +51,7 @@ type call struct {
 	faults []fault.Field // values that are JSON but no field takes
 	slot   *slot         // of an idempotent request, else nil
 	body   []byte
+	header http.Header // of the answer
 }
 
 // handle adds a route. The handler is called with the caller and the decoded input, and returns what is encoded.
@@ -58,27 +59,20 @@ func handle[I, O any](s *Server, r Route, h func(ctx context.Context, by actor.A
 	s.routes = append(s.routes, &r)
 	op := huma.Operation{
 		OperationID: r.Name, Method: r.Method, Path: basePath + r.Path, Summary: r.Summary, DefaultStatus: r.Status,
-		Tags:             []string{tag(r.Path)},
-		MaxBodyBytes:     -1, // the gate bounds it
-		Metadata:         map[string]any{routeKey: &r},
-		SkipValidateBody: false,
-	}
-	if !r.Policy.anonymous() {
-		op.Security = []map[string][]string{{"bearer": {}}, {"apiKey": {}}}
-		if r.Policy.sessionOnly {
-			op.Security = op.Security[:1]
-		}
+		Tags:         []string{tag(r.Path)},
+		MaxBodyBytes: -1, // the gate bounds it
+		Metadata:     map[string]any{routeKey: &r},
 	}
 	describe(&op, &r)
 	defer s.learnParameters(&r)
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		call := callFrom(ctx)
 		if len(call.faults) > 0 {
-			return nil, s.problems.Resolve(ctx, call.inputFault(http.StatusUnprocessableEntity, "", nil))
+			return nil, call.refuse(ctx, call.inputFault(http.StatusUnprocessableEntity, "", nil))
 		}
 		out, err := h(ctx, call.actor, in)
 		if err != nil {
-			return nil, s.problems.Resolve(ctx, s.refused(ctx, call, err))
+			return nil, call.refuse(ctx, s.refused(ctx, call, err))
 		}
 		if o, ok := any(out).(interface{ withStatus(ofRoute int) }); ok {
 			o.withStatus(r.Status)
@@ -88,6 +82,12 @@ func handle[I, O any](s *Server, r Route, h func(ctx context.Context, by actor.A
 		}
 		return out, nil
 	})
+}
+
+// refuse is how a handler's error becomes huma's. A problem has a Cache-Control of its own, which huma adds to what is there.
+func (c *call) refuse(ctx context.Context, err error) error {
+	delete(c.header, "Cache-Control")
+	return c.server.problems.Resolve(ctx, err)
 }
 
 // learnParameters notes which query parameters the route has.
@@ -135,7 +135,7 @@ func (s *Server) serve(route *Route, w http.ResponseWriter, r *http.Request, nex
 		cache = route.Cacheable
 	}
 	w.Header()["Cache-Control"] = []string{cache}
-	c := &call{server: s, route: route}
+	c := &call{server: s, route: route, header: w.Header()}
 	r, err := s.admit(c, w, r)
 	if err != nil {
 		s.problems.Write(w, r, s.refused(r.Context(), c, err))

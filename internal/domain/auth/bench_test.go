@@ -144,7 +144,7 @@ func newBench(t testing.TB, configure ...func(*auth.Config, *throttle.Config)) *
 		Policy: password.NewPolicy(hashing), Issuer: token.NewIssuer(tokens, publicURL, keys.Keys(), clock.System{}),
 		Limits: limits, Outbox: b.outbox, Links: mails.Links(),
 		Sessions: session.NewService(b.pool, ring, actor.NewChanges(postgres.NewBus(log)),
-			session.Config{IdleTTL: time.Hour, MaxTTL: 24 * time.Hour, Grace: 10 * time.Second}),
+			session.Config{IdleTTL: time.Hour, MaxTTL: 24 * time.Hour, Grace: 30 * time.Second}),
 		OneTime: onetime.NewService(b.pool, ring, limits, b.outbox),
 	})
 	return b

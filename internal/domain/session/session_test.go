@@ -46,7 +46,7 @@ func service(t testing.TB, pool *postgres.Pool) *session.Service {
 	ring, err := keyring.Parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
 	require.NoError(t, err)
 	return session.NewService(pool, ring, actor.NewChanges(postgres.NewBus(slog.New(slog.DiscardHandler))),
-		session.Config{IdleTTL: time.Hour, MaxTTL: 24 * time.Hour, Grace: 10 * time.Second})
+		session.Config{IdleTTL: time.Hour, MaxTTL: 24 * time.Hour, Grace: 30 * time.Second})
 }
 
 func (b *bench) exec(sql string, args ...any) {
@@ -191,7 +191,7 @@ func TestTOK02(t *testing.T) {
 
 	late := b.open(b.account())
 	b.mustRefresh(late.RefreshToken.Reveal())
-	b.exec("UPDATE sessions SET rotated_at = now() - interval '11 seconds'")
+	b.exec("UPDATE sessions SET rotated_at = now() - interval '31 seconds'")
 	require.Equal(t, session.Reused, b.mustRefresh(late.RefreshToken.Reveal()).Outcome)
 }
 
