@@ -18,10 +18,21 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
 // describe adds to an operation what every operation of its kind has.
 func describe(op *huma.Operation, r *Route) {
-	op.Responses = map[string]*huma.Response{"default": {
+	refusal := &huma.Response{
 		Description: "A problem (RFC 9457).",
-		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}},
-	}}
+		Content:     map[string]*huma.MediaType{problem.ContentType: {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}},
+	}
+	op.Responses = map[string]*huma.Response{"4XX": refusal, "5XX": refusal}
+	switch {
+	case r.Policy.access == open:
+		op.Security = []map[string][]string{}
+	case r.Policy.access == optional:
+		op.Security = []map[string][]string{{}, {"bearer": {}}, {"apiKey": {}}}
+	case r.Policy.sessionOnly:
+		op.Security = []map[string][]string{{"bearer": {}}}
+	default:
+		op.Security = []map[string][]string{{"bearer": {}}, {"apiKey": {}}}
+	}
 	if r.Idempotent {
 		op.Parameters = append(op.Parameters, &huma.Param{
 			Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString, MinLength: ptr(1), MaxLength: ptr(255)},

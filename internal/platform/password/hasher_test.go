@@ -127,7 +127,7 @@ func TestVerify_costsOneVerificationAlsoForNobody(t *testing.T) {
 	require.NoError(t, h.VerifyDummy(t.Context(), secret.New("p")))
 	require.Len(t, calls, 3)
 	require.Equal(t, calls[1], calls[2], "the dummy works as hard as a real one")
-	require.Equal(t, Stats{Hashes: 1, Verifications: 2}, h.Stats())
+	require.Equal(t, Stats{Slots: cap(h.slots), Hashes: 1, Verifications: 2}, h.Stats())
 
 	_, _, err = h.Verify(t.Context(), secret.New("p"), "$2b$10$abc")
 	require.ErrorIs(t, err, ErrUnsupported)
@@ -153,7 +153,7 @@ func TestPWD09_theQueueIsBoundedAndAnswersAtOnce(t *testing.T) {
 			wg.Go(func() { results <- h.VerifyDummy(ctx, secret.New("p")) })
 			synctest.Wait()
 		}
-		require.Equal(t, Stats{InFlight: 2, Queued: 3, Verifications: 2}, h.Stats())
+		require.Equal(t, Stats{Slots: 2, InFlight: 2, Queued: 3, Verifications: 2}, h.Stats())
 
 		_, err := h.Hash(t.Context(), secret.New("p"))
 		require.ErrorIs(t, err, ErrOverloaded)
@@ -172,7 +172,7 @@ func TestPWD09_theQueueIsBoundedAndAnswersAtOnce(t *testing.T) {
 		for range 4 {
 			require.NoError(t, <-results)
 		}
-		require.Equal(t, Stats{Verifications: 4, Rejected: 1}, h.Stats())
+		require.Equal(t, Stats{Slots: 2, Verifications: 4, Rejected: 1}, h.Stats())
 		for _, cancel := range cancels {
 			cancel()
 		}
@@ -195,7 +195,7 @@ func TestHasher_doesNothingForACallerWhoHasGone(t *testing.T) {
 	require.ErrorIs(t, h.VerifyDummy(ctx, secret.New("p")), context.Canceled)
 	_, err := h.Hash(ctx, secret.New("p"))
 	require.ErrorIs(t, err, context.Canceled)
-	require.Equal(t, Stats{}, h.Stats())
+	require.Equal(t, Stats{Slots: cap(h.slots)}, h.Stats())
 }
 
 func TestNewHasher_leavesAProcessorFree(t *testing.T) {
