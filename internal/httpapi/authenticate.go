@@ -77,6 +77,12 @@ func (s *Server) principal(ctx context.Context, c *call, credential string, isKe
 		return p, nil
 	}
 	claims, err := s.Verifier.Verify(credential)
+	if token.Reason(err) == "key" {
+		// Another replica may have made the key since this one loaded its own; it looks at most once a second.
+		if again, loadErr := s.Signing.Reload(ctx); loadErr == nil && again {
+			claims, err = s.Verifier.Verify(credential)
+		}
+	}
 	if err != nil {
 		s.Metrics.UnreadableCredentials.WithLabelValues("access_token").Inc()
 		return nil, errAccessToken.Because(err)
