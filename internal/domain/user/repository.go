@@ -3,61 +3,15 @@ package user
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 )
-
-// columns of an account u, in the order of scan. An expired grant is a null among the names of the roles. The names are
-// looked up one by one inside an ARRAY: most accounts have no grant, and for them this is a single probe of an index
-// (a join makes the planner read the whole of user_roles for a page of fifty).
-const columns = `u.id, u.kind, u.email, u.email_verified, u.display_name, u.locale, u.timezone, u.status,
-	u.metadata, u.app_metadata, u.external_id, u.mfa_enabled, u.last_login_at, u.created_at, u.updated_at, u.version,
-	ARRAY(SELECT CASE WHEN g.expires_at <= now() THEN NULL ELSE (SELECT r.name FROM roles r WHERE r.id = g.role_id) END
-		FROM user_roles g WHERE g.user_id = u.id)`
-
-// scan reads one account. Each expired grant raises the version, since the expiry changed the body without a write;
-// so whatever renews or removes such a grant raises it by two.
-func scan(rows pgx.CollectableRow) (*User, error) {
-	var r User
-	var metadata, appMetadata []byte
-	var names []*string
-	err := rows.Scan(&r.ID, &r.Kind, &r.Email, &r.EmailVerified, &r.DisplayName, &r.Locale, &r.Timezone, &r.Status,
-		&metadata, &appMetadata, &r.ExternalID, &r.MFAEnabled, &r.LastLoginAt, &r.CreatedAt, &r.UpdatedAt, &r.Version, &names)
-	if err != nil {
-		return nil, err
-	}
-	r.Metadata, r.AppMetadata = metadata, appMetadata
-	r.Roles = make([]string, 0, len(names)+1)
-	if r.Kind == Human && r.Status != Pending {
-		r.Roles = append(r.Roles, role.UserName)
-	}
-	for _, name := range names {
-		if name == nil {
-			r.Version++
-			continue
-		}
-		r.Roles = append(r.Roles, *name)
-	}
-	slices.Sort(r.Roles)
-	r.inUTC()
-	return &r, nil
-}
-
-func (u *User) inUTC() {
-	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
-	if u.LastLoginAt != nil {
-		at := u.LastLoginAt.UTC()
-		u.LastLoginAt = &at
-	}
-}
 
 // Find reads these accounts in one statement; unknown ids are absent from the result.
 func Find(ctx context.Context, db postgres.DB, ids []id.ID) (map[id.ID]*User, error) {

@@ -101,6 +101,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Pool, error) {
 	pc.MaxConnLifetime = time.Hour
 	pc.MaxConnLifetimeJitter = 10 * time.Minute
 	pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		registerUUIDs(conn.TypeMap())
 		if cfg.TwoURLs() {
 			// Behind a pooler a session is not ours to set; migrations give the role the same settings.
 			return nil
