@@ -17,7 +17,7 @@ import (
 	"github.com/user-management-service/ums/internal/platform/token"
 )
 
-// APIKey is an API key without its secret.
+// APIKey is a key without its secret.
 type APIKey struct {
 	ID          id.ID          `json:"id" format:"uuid"`
 	Name        string         `json:"name"`
@@ -58,6 +58,7 @@ func (keyRate) Schema(huma.Registry) *huma.Schema {
 	}
 }
 
+// NewAPIKey makes an API key.
 type NewAPIKey struct {
 	Name        string         `json:"name" minLength:"1" maxLength:"100" doc:"By which you will know it."`
 	Scopes      []string       `json:"scopes" minItems:"1" maxItems:"100" doc:"Registered permissions, resource:* or *."`
@@ -69,6 +70,7 @@ type NewAPIKey struct {
 	Metadata    object         `json:"metadata,omitempty"`
 }
 
+// APIKeyPatch changes an API key.
 type APIKeyPatch struct {
 	Name       opt[string]    `json:"name,omitzero" minLength:"1" maxLength:"100"`
 	Scopes     opt[[]string]  `json:"scopes,omitzero" minItems:"1" maxItems:"100"`

@@ -28,12 +28,14 @@ type AuditEvent struct {
 	RequestID *string      `json:"request_id"`
 }
 
+// AuditActor is who did it.
 type AuditActor struct {
 	Type  string  `json:"type" enum:"user,api_key,system,anonymous"`
 	ID    *id.ID  `json:"id" format:"uuid" nullable:"true"`
 	Label *string `json:"label" doc:"An address or a name; null once the person has been erased."`
 }
 
+// AuditTarget is what it was done to.
 type AuditTarget struct {
 	Type  string  `json:"type"`
 	ID    *id.ID  `json:"id"`

@@ -2,7 +2,6 @@ package patch_test
 
 import (
 	stdjson "encoding/json"
-	"errors"
 	"strings"
 	"testing"
 
@@ -51,7 +50,7 @@ func TestMergeIsBounded(t *testing.T) {
 	for _, exceeds := range []jsontext.Value{nested(9), text(16<<10 + 1), jsontext.Value(`{"a":[[[[[[[[1]]]]]]]]}`)} {
 		_, err := patch.Merge(nil, exceeds)
 		var tooLarge *patch.TooLargeError
-		require.True(t, errors.As(err, &tooLarge))
+		require.ErrorAs(t, err, &tooLarge)
 	}
 	_, err := patch.Merge(jsontext.Value(`{"b":1}`), text(16<<10)) // together
 	require.Error(t, err)
