@@ -52,6 +52,8 @@ type call struct {
 	slot   *slot         // of an idempotent request, else nil
 	body   []byte
 	header http.Header // of the answer
+
+	request *http.Request
 }
 
 // handle adds a route. The handler is called with the caller and the decoded input, and returns what is encoded.
@@ -135,10 +137,12 @@ func (s *Server) serve(route *Route, w http.ResponseWriter, r *http.Request, nex
 		cache = route.Cacheable
 	}
 	w.Header()["Cache-Control"] = []string{cache}
-	c := &call{server: s, route: route, header: w.Header()}
-	r, err := s.admit(c, w, r)
-	if err != nil {
-		s.problems.Write(w, r, s.refused(r.Context(), c, err))
+	c := &call{server: s, route: route, header: w.Header(), request: r}
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), callKey{}, c), requestTimeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	if err := s.admit(c, w, r); err != nil {
+		s.problems.Write(w, r, s.refused(ctx, c, err))
 		return
 	}
 	if c.slot == nil {
@@ -148,19 +152,19 @@ func (s *Server) serve(route *Route, w http.ResponseWriter, r *http.Request, nex
 	c.slot.serve(s, w, r, next)
 }
 
-func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	if c.route.writes() && r.ContentLength != 0 {
 		if err := checkMedia(c.route, r); err != nil {
-			return r, err
+			return err
 		}
 	}
 	if r.ContentLength > maxBody {
 		w.Header().Set("Connection", "close") // what follows on it is the rest of the body
-		return r, errTooLarge
+		return errTooLarge
 	}
 	principal, err := s.authenticate(c, r)
 	if err != nil {
-		return r, err
+		return err
 	}
 	if principal != nil {
 		var own *ratelimit.Rate
@@ -168,29 +172,26 @@ func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) (*http.R
 			own = &principal.Rate
 		}
 		if err := s.limits.Caller(w, r, c.actor.ID().String(), own); err != nil {
-			return r, err
+			return err
 		}
 		if principal.MFARequired && !principal.MFAEnabled && !c.route.Policy.enrolment {
-			return r, errEnrollment
+			return errEnrollment
 		}
 	}
 	if err := c.route.Policy.check(c.actor, s.clock.Now()); err != nil {
-		return r, err
+		return err
 	}
-	ctx := context.WithValue(r.Context(), callKey{}, c)
-	ctx = context.WithValue(ctx, requestKey{}, r)
-	r = r.WithContext(ctx)
 	c.checkQuery(r)
 	if !c.route.writes() {
-		return r, nil
+		return nil
 	}
 	if err := c.read(w, r); err != nil {
-		return r, err
+		return err
 	}
 	if c.route.Idempotent {
-		return r, s.takeSlot(c, r)
+		return s.takeSlot(c, r)
 	}
-	return r, nil
+	return nil
 }
 
 // read takes the whole body and checks its form.

@@ -97,7 +97,9 @@ type Server struct {
 }
 
 // New builds the surface. A route without a policy is an error: the service must not start with it.
-func New(d Deps) (*Server, error) {
+func New(d Deps) (*Server, error) { return build(d, (*Server).register) }
+
+func build(d Deps, register func(*Server)) (*Server, error) {
 	public, err := url.Parse(d.Config.PublicURL)
 	if err != nil || public.Host == "" {
 		return nil, fmt.Errorf("UMS_PUBLIC_URL: %q is no http or https URL", d.Config.PublicURL)
@@ -114,7 +116,7 @@ func New(d Deps) (*Server, error) {
 	api.NotFound(s.notFound)
 	api.MethodNotAllowed(s.methodNotAllowed)
 	s.api = newAPI(s, api, d.Config.Version)
-	s.register()
+	register(s)
 	for _, r := range s.routes {
 		if r.Policy.access == noPolicy {
 			return nil, fmt.Errorf("route %s %s has no policy", r.Method, r.Path)

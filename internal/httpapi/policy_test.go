@@ -1,0 +1,58 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/httpapi/middleware"
+	"github.com/user-management-service/ums/internal/httpapi/problem"
+	"github.com/user-management-service/ums/internal/platform/clock"
+	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/telemetry"
+)
+
+// A route that nobody has given a policy is open by accident: the service does not start with it.
+func TestAZ02_ARouteWithoutPolicyStopsTheStart(t *testing.T) {
+	t.Parallel()
+	d := Deps{
+		Config: Config{PublicURL: "http://localhost:8080"}, Log: slog.New(slog.DiscardHandler),
+		Clock: clock.System{}, Metrics: telemetry.NewMetrics(telemetry.Build{}),
+		Limits: func(*problem.Writer) *middleware.RateLimits {
+			return middleware.NewRateLimits(middleware.RateLimitConfig{}, middleware.RateLimitDeps{})
+		},
+	}
+	with := func(p Policy) error {
+		_, err := build(d, func(s *Server) {
+			s.register()
+			handle(s, get("/forgotten", "forgotten", "", p), func(context.Context, actor.Actor, *struct{}) (*empty, error) { return &empty{}, nil })
+		})
+		return err
+	}
+	require.ErrorContains(t, with(Policy{}), "GET /forgotten has no policy")
+	require.ErrorContains(t, with(Policy{}.SessionOnly().Fresh()), "GET /forgotten has no policy")
+	require.NoError(t, with(Public()))
+}
+
+func TestMFA07_FreshnessHasAnEnd(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	by := actor.Actor{Kind: actor.User, UserID: id.New()}
+	for _, c := range []struct {
+		ago  time.Duration
+		want error
+	}{{0, nil}, {FreshFor, nil}, {FreshFor + time.Second, errReauthenticate}, {1000 * time.Hour, errReauthenticate}} {
+		by.AuthTime = now.Add(-c.ago)
+		require.ErrorIs(t, Session().Fresh().check(by, now), c.want, "%s ago", c.ago)
+		require.NoError(t, Session().check(by, now))
+	}
+	by.Kind = actor.APIKey
+	by.Permissions, by.AuthTime = actor.Permissions{actor.All}, now
+	require.ErrorIs(t, Session().Fresh().check(by, now), errSessionRequired)
+	require.ErrorIs(t, Permission("users:read").SessionOnly().check(by, now), errSessionRequired)
+	require.NoError(t, Permission("users:read").check(by, now))
+}
