@@ -136,7 +136,10 @@ func newBench(t testing.TB, configure ...func(*auth.Config, *throttle.Config)) *
 	require.NoError(t, err)
 	tokens := token.Config{Algorithm: token.EdDSA, AccessTTL: 5 * time.Minute}
 	keys := signing.New(b.pool, ring, tokens, clock.System{}, log)
-	require.NoError(t, keys.Ensure(t.Context()))
+	for err = keys.Ensure(t.Context()); err != nil && postgres.Classify(err) != nil && t.Context().Err() == nil; {
+		err = keys.Ensure(t.Context()) // the first connection, on a machine that is busy with other tests
+	}
+	require.NoError(t, err)
 	b.verifier = token.NewVerifier(tokens, publicURL, keys.Keys(), clock.System{})
 	limits := throttle.New(b.pool, ring, limit)
 	b.Service = auth.NewService(auth.Deps{

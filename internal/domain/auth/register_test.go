@@ -338,13 +338,17 @@ func TestInvitation(t *testing.T) {
 func TestFirstAdminIsMailedOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	var failed atomic.Int32
-	parallel(5, func(int) {
-		if link, err := b.InviteFirstAdmin(context.Background(), system, "boss@x.test", true); err != nil || !link.Empty() {
-			failed.Add(1)
+	errs := make([]error, 5)
+	parallel(5, func(i int) {
+		link := secret.New("none yet")
+		for errs[i] = postgres.ErrUnavailable; postgres.Classify(errs[i]) != nil || errors.Is(errs[i], postgres.ErrUnavailable); {
+			link, errs[i] = b.InviteFirstAdmin(context.Background(), system, "boss@x.test", true) // a start-up tries again, too
+		}
+		if errs[i] == nil && !link.Empty() {
+			errs[i] = errors.New("a link where a mail was sent")
 		}
 	})
-	require.Zero(t, failed.Load())
+	require.NoError(t, errors.Join(errs...))
 	require.Equal(t, 1, b.outbox.len())
 	require.IsType(t, notify.Invitation{}, b.outbox.last(t).Content)
 	b.exec("UPDATE one_time_tokens SET expires_at = now() - interval '1 second'")
