@@ -168,21 +168,14 @@ func parseID(text string) (id.ID, error) {
 // pathID is the id in the path of the request, "" when the route has none.
 func pathID(ctx context.Context) string {
 	r := requestFrom(ctx)
-	if r == nil {
-		return ""
-	}
 	if v := chi.URLParam(r, "id"); v != "" {
 		return v
 	}
 	return chi.URLParam(r, "user_id")
 }
 
-type requestKey struct{}
-
-func requestFrom(ctx context.Context) *http.Request {
-	r, _ := ctx.Value(requestKey{}).(*http.Request)
-	return r
-}
+// requestFrom returns the request that a handler answers.
+func requestFrom(ctx context.Context) *http.Request { return callFrom(ctx).request }
 
 // opt is a member of a merge patch: absent, null or a value.
 type opt[T any] struct{ patch.Field[T] }
