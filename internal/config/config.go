@@ -51,20 +51,20 @@ type Config struct {
 
 // Service is what concerns the process as a whole.
 type Service struct {
-	Env         string `envconfig:"UMS_ENV" default:"development"` // development or production
-	HTTPAddr    string `envconfig:"UMS_HTTP_ADDR" default:"127.0.0.1:8080"`
-	AdminAddr   string `envconfig:"UMS_ADMIN_ADDR" default:"127.0.0.1:9090"`
-	PublicURL   string `envconfig:"UMS_PUBLIC_URL" default:"http://localhost:8080"`
-	LinkBaseURL string `envconfig:"UMS_LINK_BASE_URL"` // empty: the service serves the pages of mailed links
-	ProductName string `envconfig:"UMS_PRODUCT_NAME" default:"UMS"`
-	DataDir     string `envconfig:"UMS_DATA_DIR" default:".data"`
-	DevRemote   bool   `envconfig:"UMS_DEV_REMOTE"` // development shortcuts on a listener that is not loopback
+	Env         string `env:"UMS_ENV" envDefault:"development"` // development or production
+	HTTPAddr    string `env:"UMS_HTTP_ADDR" envDefault:"127.0.0.1:8080"`
+	AdminAddr   string `env:"UMS_ADMIN_ADDR" envDefault:"127.0.0.1:9090"`
+	PublicURL   string `env:"UMS_PUBLIC_URL" envDefault:"http://localhost:8080"`
+	LinkBaseURL string `env:"UMS_LINK_BASE_URL"` // empty: the service serves the pages of mailed links
+	ProductName string `env:"UMS_PRODUCT_NAME" envDefault:"UMS"`
+	DataDir     string `env:"UMS_DATA_DIR" envDefault:".data"`
+	DevRemote   bool   `env:"UMS_DEV_REMOTE"` // development shortcuts on a listener that is not loopback
 }
 
 // Bootstrap is the first admin, made at the start when there is none.
 type Bootstrap struct {
-	AdminEmail    string      `envconfig:"UMS_BOOTSTRAP_ADMIN_EMAIL"`
-	AdminPassword secret.Text `envconfig:"UMS_BOOTSTRAP_ADMIN_PASSWORD"`
+	AdminEmail    string      `env:"UMS_BOOTSTRAP_ADMIN_EMAIL"`
+	AdminPassword secret.Text `env:"UMS_BOOTSTRAP_ADMIN_PASSWORD"`
 }
 
 // Development says whether shortcuts are allowed.
@@ -77,12 +77,6 @@ func (s Service) Links() string {
 	}
 	return s.PublicURL
 }
-
-// The struct tags that name a variable and its default.
-const (
-	tag        = "envconfig"
-	defaultTag = "default"
-)
 
 // Load reads the environment, all faults in one error. NAME_FILE reads the value of a secret NAME from a file.
 // It also returns the UMS_ variables that nothing reads: a slip of the pen, or another version's.
@@ -152,7 +146,7 @@ var (
 func variables(t reflect.Type) map[string]bool {
 	out := map[string]bool{}
 	for f := range t.Fields() {
-		if name := f.Tag.Get(tag); name != "" && name != "-" {
+		if name := f.Tag.Get("env"); name != "" && name != "-" {
 			out[name] = f.Type == textType
 		} else if f.Type.Kind() == reflect.Struct && !reflect.PointerTo(f.Type).Implements(unmarshalerType) {
 			maps.Copy(out, variables(f.Type))
@@ -178,7 +172,7 @@ func readFile(vars map[string]string, name string) error {
 }
 
 func parse(section any, vars map[string]string) error {
-	err := env.ParseWithOptions(section, env.Options{Environment: vars, TagName: tag, DefaultValueTagName: defaultTag})
+	err := env.ParseWithOptions(section, env.Options{Environment: vars})
 	var all env.AggregateError
 	if !errors.As(err, &all) {
 		return err
@@ -196,8 +190,8 @@ func parse(section any, vars map[string]string) error {
 
 func variableOf(t reflect.Type, field string) string {
 	for f := range t.Fields() {
-		if f.Name == field && f.Tag.Get(tag) != "" {
-			return f.Tag.Get(tag)
+		if f.Name == field && f.Tag.Get("env") != "" {
+			return f.Tag.Get("env")
 		}
 		if f.Type.Kind() == reflect.Struct {
 			if name := variableOf(f.Type, field); name != "" {

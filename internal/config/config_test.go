@@ -45,8 +45,8 @@ func example(t *testing.T) []variable {
 // defaults returns the variables with the defaults that the code gives them.
 func defaults(t reflect.Type, into map[string]string) {
 	for f := range t.Fields() {
-		if name := f.Tag.Get(tag); name != "" && name != "-" {
-			into[name] = f.Tag.Get(defaultTag)
+		if name := f.Tag.Get("env"); name != "" && name != "-" {
+			into[name] = f.Tag.Get("envDefault")
 		} else if f.Type.Kind() == reflect.Struct {
 			defaults(f.Type, into)
 		}

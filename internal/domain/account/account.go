@@ -25,7 +25,7 @@ import (
 // Config says what deleting means.
 type Config struct {
 	// DeletionGrace is how long a deletion can be undone; 0 purges at once.
-	DeletionGrace time.Duration `envconfig:"UMS_DELETION_GRACE" default:"0"`
+	DeletionGrace time.Duration `env:"UMS_DELETION_GRACE" envDefault:"0"`
 }
 
 // Validate returns what is wrong with the configuration.

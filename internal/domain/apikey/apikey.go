@@ -124,8 +124,8 @@ type Position struct {
 
 // Config says how long keys live.
 type Config struct {
-	DefaultTTL time.Duration `envconfig:"UMS_API_KEY_DEFAULT_TTL" default:"2160h"`
-	MaxTTL     time.Duration `envconfig:"UMS_API_KEY_MAX_TTL" default:"8760h"` // 0: unlimited
+	DefaultTTL time.Duration `env:"UMS_API_KEY_DEFAULT_TTL" envDefault:"2160h"`
+	MaxTTL     time.Duration `env:"UMS_API_KEY_MAX_TTL" envDefault:"8760h"` // 0: unlimited
 }
 
 // Validate says what is wrong with the configuration.

@@ -38,8 +38,8 @@ const (
 
 // Config is who may register, and whether an address must be proven before it signs in.
 type Config struct {
-	Registration      string `envconfig:"UMS_REGISTRATION" default:"open"`
-	EmailVerification string `envconfig:"UMS_EMAIL_VERIFICATION" default:"required"`
+	Registration      string `env:"UMS_REGISTRATION" envDefault:"open"`
+	EmailVerification string `env:"UMS_EMAIL_VERIFICATION" envDefault:"required"`
 }
 
 // Validate returns every fault of the configuration, each naming its variable.

@@ -24,9 +24,9 @@ const purpose = "mail"
 
 // Config is what mails say about the service.
 type Config struct {
-	ProductName string `envconfig:"UMS_PRODUCT_NAME" default:"UMS"`
-	PublicURL   string `envconfig:"UMS_PUBLIC_URL" default:"http://localhost:8080"`
-	LinkBaseURL string `envconfig:"UMS_LINK_BASE_URL"` // empty: the public URL, whose pages we serve
+	ProductName string
+	PublicURL   string
+	LinkBaseURL string // empty: the public URL, whose pages we serve
 }
 
 // Sealer is the master key.

@@ -26,10 +26,10 @@ const (
 // Config is how long sessions last.
 type Config struct {
 	// IdleTTL ends a session that was not refreshed for so long, MaxTTL one that began so long ago.
-	IdleTTL time.Duration `envconfig:"UMS_REFRESH_IDLE_TTL" default:"336h"`
-	MaxTTL  time.Duration `envconfig:"UMS_REFRESH_MAX_TTL" default:"2160h"`
+	IdleTTL time.Duration `env:"UMS_REFRESH_IDLE_TTL" envDefault:"336h"`
+	MaxTTL  time.Duration `env:"UMS_REFRESH_MAX_TTL" envDefault:"2160h"`
 	// Grace is how long after a rotation its parent gets the same successor again, for clients that lost the answer.
-	Grace time.Duration `envconfig:"UMS_REFRESH_GRACE" default:"10s"`
+	Grace time.Duration `env:"UMS_REFRESH_GRACE" envDefault:"10s"`
 }
 
 // Validate returns every fault of the configuration, each naming its variable.

@@ -32,7 +32,7 @@ var ErrLimited = fault.New(fault.Limited, "rate_limited",
 // Config is the configuration of the limits.
 type Config struct {
 	// Login is how many failed attempts one network has at one account; off switches all three counters off.
-	Login ratelimit.Rate `envconfig:"UMS_RATE_LIMIT_LOGIN" default:"10/15m"`
+	Login ratelimit.Rate `env:"UMS_RATE_LIMIT_LOGIN" envDefault:"10/15m"`
 }
 
 // Attempt is a guess at a credential: of which account, from where.

@@ -2,8 +2,8 @@ package middleware
 
 // Config is what operators say about the edge.
 type Config struct {
-	TrustedProxies Prefixes `envconfig:"UMS_TRUSTED_PROXIES"`
-	CORSOrigins    Origins  `envconfig:"UMS_CORS_ORIGINS"`
-	AllowedHosts   Hosts    `envconfig:"UMS_ALLOWED_HOSTS"`
+	TrustedProxies Prefixes `env:"UMS_TRUSTED_PROXIES"`
+	CORSOrigins    Origins  `env:"UMS_CORS_ORIGINS"`
+	AllowedHosts   Hosts    `env:"UMS_ALLOWED_HOSTS"`
 	RateLimit      RateLimitConfig
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kelseyhightower/envconfig"
+	"github.com/caarlos0/env/v11"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
@@ -41,11 +41,13 @@ func requests(t *testing.T, e *edge, route, status string) prometheus.Collector 
 }
 
 func TestConfig(t *testing.T) {
-	t.Setenv("UMS_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7,fd00::/8")
-	t.Setenv("UMS_CORS_ORIGINS", "https://app.example.com, http://localhost:5173")
-	t.Setenv("UMS_ALLOWED_HOSTS", "ID.example.com, [::1]")
+	t.Parallel()
 	var cfg middleware.Config
-	require.NoError(t, envconfig.Process("", &cfg))
+	require.NoError(t, env.ParseWithOptions(&cfg, env.Options{Environment: map[string]string{
+		"UMS_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7,fd00::/8",
+		"UMS_CORS_ORIGINS":    "https://app.example.com, http://localhost:5173",
+		"UMS_ALLOWED_HOSTS":   "ID.example.com, [::1]",
+	}}))
 	require.Equal(t, middleware.Prefixes{
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("fd00::/8"),
 	}, cfg.TrustedProxies)

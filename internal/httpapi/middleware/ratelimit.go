@@ -25,8 +25,8 @@ const (
 
 // RateLimitConfig is what is limited.
 type RateLimitConfig struct {
-	Address ratelimit.Rate `envconfig:"UMS_RATE_LIMIT_ADDRESS" default:"600/1m"`
-	Caller  ratelimit.Rate `envconfig:"UMS_RATE_LIMIT_CALLER" default:"1200/1m"`
+	Address ratelimit.Rate `env:"UMS_RATE_LIMIT_ADDRESS" envDefault:"600/1m"`
+	Caller  ratelimit.Rate `env:"UMS_RATE_LIMIT_CALLER" envDefault:"1200/1m"`
 }
 
 // RateLimitDeps is what RateLimits works with.

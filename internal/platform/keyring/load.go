@@ -21,7 +21,7 @@ const (
 // Config is the configuration of the master keys.
 type Config struct {
 	// MasterKey is base64 of 32 bytes; several are comma-separated, the first encrypts.
-	MasterKey secret.Text `envconfig:"UMS_MASTER_KEY"`
+	MasterKey secret.Text `env:"UMS_MASTER_KEY"`
 }
 
 // ErrNoMasterKey stops a production start: a key that is made on the fly would be lost with the container,

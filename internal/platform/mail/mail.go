@@ -22,9 +22,9 @@ type Config struct {
 	// SMTPURL is smtp://user:pass@host:port (port 587 when absent) or smtps://… (465, TLS from the first byte), with
 	// ?tls=required, opportunistic or none. Empty: the development mailbox.
 	// Without ?tls, smtp:// requires STARTTLS as soon as there are credentials or the host is not loopback.
-	SMTPURL secret.Text `envconfig:"UMS_SMTP_URL"`
+	SMTPURL secret.Text `env:"UMS_SMTP_URL"`
 	// From is the sender, an address with or without a name: `UMS <no-reply@example.com>`.
-	From string `envconfig:"UMS_MAIL_FROM" default:"no-reply@localhost"`
+	From string `env:"UMS_MAIL_FROM" envDefault:"no-reply@localhost"`
 }
 
 // Message is one mail. The caller gives the ID, so that a message sent twice after a lost answer can be recognised

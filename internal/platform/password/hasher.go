@@ -22,11 +22,11 @@ import (
 // Config is the configuration of hashing and of the policy.
 type Config struct {
 	// Argon2MemoryKiB, Argon2Iterations and Argon2Parallelism are the cost of new hashes; older ones are renewed at login.
-	Argon2MemoryKiB   uint32 `envconfig:"UMS_ARGON2_MEMORY_KIB" default:"19456"`
-	Argon2Iterations  uint32 `envconfig:"UMS_ARGON2_ITERATIONS" default:"2"`
-	Argon2Parallelism uint8  `envconfig:"UMS_ARGON2_PARALLELISM" default:"1"`
+	Argon2MemoryKiB   uint32 `env:"UMS_ARGON2_MEMORY_KIB" envDefault:"19456"`
+	Argon2Iterations  uint32 `env:"UMS_ARGON2_ITERATIONS" envDefault:"2"`
+	Argon2Parallelism uint8  `env:"UMS_ARGON2_PARALLELISM" envDefault:"1"`
 	// MinLength is the shortest password, in code points.
-	MinLength int `envconfig:"UMS_PASSWORD_MIN_LENGTH" default:"12"`
+	MinLength int `env:"UMS_PASSWORD_MIN_LENGTH" envDefault:"12"`
 }
 
 // Validate returns every fault of the configuration, each naming its variable.

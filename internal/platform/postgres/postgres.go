@@ -29,12 +29,12 @@ const (
 
 // Config says how to reach the database.
 type Config struct {
-	URL       secret.Text `envconfig:"UMS_DATABASE_URL"`
-	DirectURL secret.Text `envconfig:"UMS_DATABASE_DIRECT_URL"`
-	MaxConns  int32       `envconfig:"UMS_DATABASE_MAX_CONNS"`
-	ExecMode  string      `envconfig:"UMS_DATABASE_EXEC_MODE" default:"cache_statement"`
+	URL       secret.Text `env:"UMS_DATABASE_URL"`
+	DirectURL secret.Text `env:"UMS_DATABASE_DIRECT_URL"`
+	MaxConns  int32       `env:"UMS_DATABASE_MAX_CONNS"`
+	ExecMode  string      `env:"UMS_DATABASE_EXEC_MODE" envDefault:"cache_statement"`
 
-	Tracer pgx.QueryTracer `ignored:"true"` // sees each statement; tests count with it
+	Tracer pgx.QueryTracer `env:"-"` // sees each statement; tests count with it
 }
 
 // Direct returns the owner's DSN: for migrations and listeners.

@@ -29,7 +29,7 @@ func (t Text) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, redacted) }
 // MarshalText returns a placeholder, for encoding/json and its like.
 func (t Text) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// UnmarshalText takes the text, so that decoders and envconfig can fill it.
+// UnmarshalText takes the text, so that decoders and the configuration can fill it.
 func (t *Text) UnmarshalText(b []byte) error {
 	t.value = string(b)
 	return nil

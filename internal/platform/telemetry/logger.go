@@ -15,8 +15,8 @@ import (
 
 // Config says how much is logged, and how.
 type Config struct {
-	Level  slog.Level `envconfig:"UMS_LOG_LEVEL" default:"info"`
-	Format Format     `envconfig:"UMS_LOG_FORMAT"`
+	Level  slog.Level `env:"UMS_LOG_LEVEL" envDefault:"info"`
+	Format Format     `env:"UMS_LOG_FORMAT"`
 }
 
 // Format is the form of log lines; empty means text in a terminal and JSON elsewhere.

@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/kelseyhightower/envconfig"
+	"github.com/caarlos0/env/v11"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -24,14 +24,14 @@ import (
 const hostile = "a\r\nlevel=ERROR \x1b[2J\x1b]0;t\x07 \u009b31m \u202egnp.exe \u2028x \x7f \xff\ufeff"
 
 func TestConfig(t *testing.T) {
-	t.Setenv("UMS_LOG_LEVEL", "warn")
-	t.Setenv("UMS_LOG_FORMAT", "text")
+	t.Parallel()
+	vars := map[string]string{"UMS_LOG_LEVEL": "warn", "UMS_LOG_FORMAT": "text"}
 	var cfg telemetry.Config
-	require.NoError(t, envconfig.Process("", &cfg))
+	require.NoError(t, env.ParseWithOptions(&cfg, env.Options{Environment: vars}))
 	require.Equal(t, telemetry.Config{Level: slog.LevelWarn, Format: telemetry.Text}, cfg)
 
-	t.Setenv("UMS_LOG_FORMAT", "xml")
-	require.ErrorContains(t, envconfig.Process("", &cfg), "choose json or text")
+	vars["UMS_LOG_FORMAT"] = "xml"
+	require.ErrorContains(t, env.ParseWithOptions(&cfg, env.Options{Environment: vars}), "choose json or text")
 }
 
 func TestFormat(t *testing.T) {

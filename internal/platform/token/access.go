@@ -28,11 +28,11 @@ const (
 // Config is the configuration of access tokens.
 type Config struct {
 	// Algorithm of newly made signing keys; older keys keep theirs until they retire.
-	Algorithm string `envconfig:"UMS_TOKEN_ALGORITHM" default:"EdDSA"`
+	Algorithm string `env:"UMS_TOKEN_ALGORITHM" envDefault:"EdDSA"`
 	// Audiences are the programs that a token is for; empty = the public URL.
-	Audiences []string `envconfig:"UMS_TOKEN_AUDIENCES"`
+	Audiences []string `env:"UMS_TOKEN_AUDIENCES"`
 	// AccessTTL is the life of an access token.
-	AccessTTL time.Duration `envconfig:"UMS_ACCESS_TOKEN_TTL" default:"5m"`
+	AccessTTL time.Duration `env:"UMS_ACCESS_TOKEN_TTL" envDefault:"5m"`
 }
 
 // Validate returns every fault of the configuration, each naming its variable.
