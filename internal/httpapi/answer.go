@@ -39,6 +39,9 @@ func (o *single[B]) withStatus(ofRoute int) {
 // tagged answers can be asked for conditionally.
 type tagged interface{ entityTag() string }
 
+// unversioned is the answer that is no resource: nothing to ask for conditionally.
+type unversioned[B any] struct{ Body B }
+
 // empty is the answer without a body.
 type empty struct{}
 

@@ -29,9 +29,9 @@ type PasswordLength struct {
 	Max int `json:"max" doc:"Code points."`
 }
 
-func (s *Server) authConfig(context.Context, actor.Actor, *struct{}) (*single[AuthConfig], error) {
+func (s *Server) authConfig(context.Context, actor.Actor, *struct{}) (*unversioned[AuthConfig], error) {
 	c := s.Auth.Public()
-	return &single[AuthConfig]{Body: AuthConfig{
+	return &unversioned[AuthConfig]{Body: AuthConfig{
 		Registration: c.Registration, Verification: c.Verification,
 		Password: PasswordLength{c.MinPassword, c.MaxPassword}, Methods: c.Methods, ProductName: c.ProductName,
 	}}, nil
@@ -137,17 +137,17 @@ type Tokens struct {
 	SessionID        id.ID  `json:"session_id" format:"uuid"`
 }
 
-func encodeTokens(t auth.Tokens, err error) (*single[Tokens], error) {
+func encodeTokens(t auth.Tokens, err error) (*unversioned[Tokens], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &single[Tokens]{Body: Tokens{
+	return &unversioned[Tokens]{Body: Tokens{
 		TokenType: "Bearer", AccessToken: t.AccessToken.Reveal(), ExpiresIn: int(t.ExpiresIn / time.Second),
 		RefreshToken: t.RefreshToken.Reveal(), RefreshExpiresIn: int(t.RefreshExpiresIn / time.Second), SessionID: t.SessionID,
 	}}, nil
 }
 
-func (s *Server) login(ctx context.Context, by actor.Actor, in *struct{ Body Login }) (*single[Tokens], error) {
+func (s *Server) login(ctx context.Context, by actor.Actor, in *struct{ Body Login }) (*unversioned[Tokens], error) {
 	return encodeTokens(s.Auth.Login(ctx, by, auth.Login{
 		Email: in.Body.Email, Password: secret.New(in.Body.Password), DeviceName: in.Body.DeviceName,
 	}))
@@ -158,7 +158,7 @@ type RefreshRequest struct {
 	RefreshToken string `json:"refresh_token"`
 }
 
-func (s *Server) refresh(ctx context.Context, by actor.Actor, in *struct{ Body RefreshRequest }) (*single[Tokens], error) {
+func (s *Server) refresh(ctx context.Context, by actor.Actor, in *struct{ Body RefreshRequest }) (*unversioned[Tokens], error) {
 	return encodeTokens(s.Auth.Refresh(ctx, by, secret.New(in.Body.RefreshToken)))
 }
 
@@ -180,7 +180,7 @@ type Reauthentication struct {
 	Password string `json:"password" maxLength:"1024"`
 }
 
-func (s *Server) reauthenticate(ctx context.Context, by actor.Actor, in *struct{ Body Reauthentication }) (*single[Tokens], error) {
+func (s *Server) reauthenticate(ctx context.Context, by actor.Actor, in *struct{ Body Reauthentication }) (*unversioned[Tokens], error) {
 	return encodeTokens(s.Auth.Reauthenticate(ctx, by, secret.New(in.Body.Password)))
 }
 

@@ -92,11 +92,7 @@ func rules(t *testing.T) []rule {
 	var all []rule
 	var lines, routes []string
 	for line := range strings.Lines(strings.TrimSpace(matrix)) {
-		f := strings.Fields(line)
-		r := rule{method: f[0], path: f[1], who: f[2], keys: f[3:]}
-		if f[3] == "-" {
-			r.keys = nil
-		}
+		r := parseRule(line)
 		all, lines = append(all, r), append(lines, r.route())
 	}
 	for _, r := range surface(t) {
@@ -104,6 +100,15 @@ func rules(t *testing.T) []rule {
 	}
 	require.ElementsMatch(t, routes, lines, "the published matrix and the routes")
 	return all
+}
+
+func parseRule(line string) rule {
+	f := strings.Fields(line)
+	r := rule{method: f[0], path: f[1], who: f[2], keys: f[3:]}
+	if f[3] == "-" {
+		r.keys = nil
+	}
+	return r
 }
 
 // somebody is a caller of the matrix.

@@ -1,0 +1,301 @@
+package httpapi_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/user-management-service/ums/internal/app/apptest"
+	"github.com/user-management-service/ums/internal/platform/token"
+)
+
+// row is one request that the contract knows the answer of.
+type row struct {
+	route  string // as the matrix writes it
+	by     *apptest.Client
+	path   string // "": the route's own
+	body   any
+	status int
+	code   string // of a refusal
+	// Of a success: the one event that it records, as "action target-type", "" when it has no effect.
+	event string
+}
+
+func (r row) method() string { method, _, _ := strings.Cut(r.route, " "); return method }
+
+func (r row) url() string {
+	if r.path != "" {
+		return r.path
+	}
+	_, path, _ := strings.Cut(r.route, " ")
+	return path
+}
+
+func (r row) success() bool { return r.status < 300 }
+
+// world is a service with something for every route to work on.
+type world struct {
+	s                 *apptest.Service
+	root              *apptest.Client
+	rootID            string
+	plain             *apptest.Client
+	denied, elsewhere *apptest.Client // keys: one that may do nothing, one that belongs to another network
+	full              *apptest.Client // a key for everything
+	secrets           []string        // that no record may hold
+	success, refusals []row
+	people            int
+}
+
+func (w *world) person(t *testing.T, roles ...string) (id string, c *apptest.Client) {
+	t.Helper()
+	w.people++
+	return w.s.Person(t, w.root, strings.Repeat("a", w.people)+"@rows.test", roles...)
+}
+
+// signIn returns the tokens of a new session of a new person.
+func (w *world) signIn(t *testing.T) *apptest.Answer {
+	t.Helper()
+	w.person(t)
+	a := w.s.POST(t, "/auth/login", doc{"email": strings.Repeat("a", w.people) + "@rows.test", "password": apptest.Password}).Want(t, 200)
+	w.secrets = append(w.secrets, a.String(t, "access_token"), a.String(t, "refresh_token"))
+	return a
+}
+
+func (w *world) key(t *testing.T, by *apptest.Client, changes ...doc) (id, text string) {
+	t.Helper()
+	a := by.POST(t, "/api-keys", newKey(changes...)).Want(t, 201)
+	w.secrets = append(w.secrets, a.String(t, "key"))
+	return a.String(t, "id"), a.String(t, "key")
+}
+
+// invite gives a pending account an invitation, as the command line does for administrators.
+func (w *world) invite(t *testing.T, email string) (text string) {
+	t.Helper()
+	id := w.root.POST(t, "/users", doc{"email": email}).Want(t, 201).String(t, "id")
+	secret, hash := token.NewOneTime()
+	execute(t, w.s, `INSERT INTO one_time_tokens (id, purpose, token_hash, user_id, email_norm, auth_epoch, expires_at)
+		VALUES (gen_random_uuid(), 'invitation', $1, $2, $3, 1, now() + interval '1 day')`, hash[:], id, email)
+	w.secrets = append(w.secrets, secret.Reveal())
+	return secret.Reveal()
+}
+
+// register registers an address and returns the token of the mail.
+func (w *world) register(t *testing.T, email string) (proof, registration string) {
+	t.Helper()
+	a := w.s.POST(t, "/auth/register", doc{"email": email, "password": apptest.Password}).Want(t, 202)
+	mail := w.s.Mail.WaitFor(t, email, 1)
+	w.secrets = append(w.secrets, mail.Token(), mail.Code(), a.String(t, "registration_id"))
+	return mail.Token(), a.String(t, "registration_id")
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	s := apptest.Start(t, apptest.Env("UMS_RATE_LIMIT_LOGIN=off"))
+	w := &world{s: s, root: s.Admin(t), secrets: []string{apptest.Password, apptest.AdminPassword}}
+	w.rootID = w.root.GET(t, "/users/me").Want(t, 200).String(t, "id")
+	_, w.plain = w.person(t)
+	_, idle := w.key(t, w.root, doc{"scopes": []string{"mail:read"}})
+	_, away := w.key(t, w.root, doc{"allowed_ips": []string{"203.0.113.0/24"}})
+	_, full := w.key(t, w.root, doc{"scopes": []string{"*"}})
+	w.denied, w.elsewhere, w.full = s.Bearer(idle), s.Bearer(away), s.Bearer(full)
+	w.auth(t)
+	w.users(t)
+	w.profiles(t)
+	w.roles(t)
+	w.keys(t)
+	w.audit(t)
+	return w
+}
+
+func (w *world) ok(route string, by *apptest.Client, path string, body any, status int, event string) {
+	w.success = append(w.success, row{route: route, by: by, path: path, body: body, status: status, event: event})
+}
+
+func (w *world) no(route string, by *apptest.Client, path string, body any, status int, code string) {
+	w.refusals = append(w.refusals, row{route: route, by: by, path: path, body: body, status: status, code: code})
+}
+
+func (w *world) auth(t *testing.T) {
+	t.Helper()
+	s, person := w.s, doc{"email": "new@rows.test", "password": apptest.Password}
+	w.ok("GET /auth/config", s.Client, "", nil, 200, "")
+	w.ok("POST /auth/register", s.Client, "", person, 202, "auth.register user")
+	w.no("POST /auth/register", s.Client, "", doc{"email": "new@rows.test", "password": "short"}, 422, "validation_failed")
+
+	proof, registration := w.register(t, "claimed@rows.test")
+	w.ok("POST /auth/email/verify", s.Client, "", doc{"token": proof, "registration_id": registration}, 204, "auth.verify_email user")
+	w.no("POST /auth/email/verify", s.Client, "", doc{"token": proof, "password": "not the password"}, 401, "invalid_credentials")
+	w.no("POST /auth/email/verify", s.Client, "", doc{"token": registration, "registration_id": registration}, 400, "invalid_token")
+	w.register(t, "again@rows.test")
+	w.ok("POST /auth/email/verification", s.Client, "", doc{"email": "again@rows.test"}, 202, "auth.resend_verification user")
+
+	login := func(email, password string) doc { return doc{"email": email, "password": password} }
+	w.ok("POST /auth/login", s.Client, "", login("a@rows.test", apptest.Password), 200, "auth.login session")
+	w.no("POST /auth/login", s.Client, "", login("a@rows.test", "not the password"), 401, "invalid_credentials")
+	w.no("POST /auth/login", s.Client, "", login("again@rows.test", apptest.Password), 403, "email_unverified")
+	w.ok("POST /auth/refresh", s.Client, "", doc{"refresh_token": w.signIn(t).String(t, "refresh_token")}, 200, "session.refresh session")
+	w.no("POST /auth/refresh", s.Client, "", doc{"refresh_token": "x"}, 401, "invalid_refresh_token")
+	w.ok("POST /auth/logout", s.Client, "", doc{"refresh_token": w.signIn(t).String(t, "refresh_token")}, 204, "session.end session")
+
+	first, second := w.signIn(t), w.signIn(t)
+	at := s.Bearer(first.String(t, "access_token"))
+	w.ok("GET /auth/sessions", at, "", nil, 200, "")
+	w.ok("DELETE /auth/sessions/{id}", at, "/auth/sessions/"+first.String(t, "session_id"), nil, 204, "session.end session")
+	w.no("DELETE /auth/sessions/{id}", w.plain, "/auth/sessions/"+unknownID, nil, 404, "not_found")
+	w.ok("DELETE /auth/sessions", s.Bearer(second.String(t, "access_token")), "", nil, 204, "session.end session")
+	w.ok("POST /auth/reauthenticate", w.plain, "", doc{"password": apptest.Password}, 200, "auth.reauthenticate session")
+	w.no("POST /auth/reauthenticate", w.plain, "", doc{"password": "not the password"}, 401, "invalid_credentials")
+
+	invitation := w.invite(t, "invited@rows.test")
+	w.ok("POST /auth/invitations/accept", s.Client, "", doc{"token": invitation, "password": apptest.Password, "display_name": "Ina"}, 204, "invitation.accept user")
+	w.no("POST /auth/invitations/accept", s.Client, "", doc{"token": invitation, "password": "short"}, 422, "validation_failed")
+	w.no("POST /auth/invitations/accept", s.Client, "", doc{"token": "x", "password": apptest.Password}, 400, "invalid_token")
+}
+
+func (w *world) users(t *testing.T) {
+	t.Helper()
+	root, stale := w.root, w.root.With("If-Match", `"999"`)
+	w.ok("GET /users/me", w.plain, "", nil, 200, "")
+	w.ok("PATCH /users/me", w.plain, "", doc{"display_name": "Ada", "metadata": doc{"theme": "dark"}}, 200, "user.update user")
+	w.no("PATCH /users/me", w.plain.With("If-Match", `"999"`), "", doc{"display_name": "Ada"}, 412, "precondition_failed")
+	_, leaver := w.person(t)
+	w.ok("DELETE /users/me", leaver, "", nil, 204, "user.delete user")
+	w.no("DELETE /users/me", root, "", nil, 409, "last_admin")
+	w.no("DELETE /users/me", stale, "", nil, 412, "precondition_failed")
+	w.ok("GET /users/me/permissions", w.plain, "", nil, 200, "")
+
+	w.ok("GET /users", root, "/users?limit=2&sort=email", nil, 200, "")
+	w.no("GET /users", root, "/users?cursor=x", nil, 400, "invalid_cursor")
+	w.no("GET /users", root, "/users?limit=201", nil, 422, "validation_failed")
+	w.ok("POST /users", root, "", doc{"email": "made@rows.test", "password": apptest.Password, "email_verified": true, "roles": []string{"admin"}}, 201, "user.create user")
+	w.no("POST /users", root, "", doc{"email": "a@rows.test"}, 409, "email_taken")
+
+	id, _ := w.person(t)
+	one, none, self := "/users/"+id, "/users/"+unknownID, "/users/"+w.rootID
+	w.ok("GET /users/{id}", root, one, nil, 200, "")
+	w.no("GET /users/{id}", root, none, nil, 404, "not_found")
+	w.ok("PATCH /users/{id}", root, one, doc{"external_id": "crm-1", "app_metadata": doc{"plan": "pro"}}, 200, "user.update user")
+	w.no("PATCH /users/{id}", root, none, doc{}, 404, "not_found")
+	w.no("PATCH /users/{id}", root, one, doc{"email": "a@rows.test"}, 409, "email_taken")
+	w.no("PATCH /users/{id}", root, self, doc{"email": "other@rows.test"}, 409, "last_admin")
+	w.no("PATCH /users/{id}", stale, one, doc{"email": "a@rows.test"}, 412, "precondition_failed")
+	for route, event := range map[string]string{"suspend": "user.suspend user", "reactivate": "user.reactivate user"} {
+		id, _ := w.person(t)
+		body := any(nil)
+		if route == "suspend" {
+			body = doc{"reason": "line\nline"}
+		} else {
+			root.POST(t, "/users/"+id+"/suspend", doc{"reason": "x"}).Want(t, 200)
+		}
+		w.ok("POST /users/{id}/"+route, root, "/users/"+id+"/"+route, body, 200, event)
+		w.no("POST /users/{id}/"+route, root, none+"/"+route, body, 404, "not_found")
+	}
+	w.no("POST /users/{id}/suspend", root, self+"/suspend", doc{"reason": "x"}, 409, "last_admin")
+	gone, _ := w.person(t)
+	w.ok("DELETE /users/{id}", root, "/users/"+gone, nil, 204, "user.delete user")
+	w.no("DELETE /users/{id}", root, none, nil, 404, "not_found")
+	w.no("DELETE /users/{id}", root, self, nil, 409, "last_admin")
+	w.no("DELETE /users/{id}", stale, one, nil, 412, "precondition_failed")
+}
+
+func (w *world) profiles(t *testing.T) {
+	t.Helper()
+	w.ok("GET /profiles/me", w.plain, "", nil, 200, "")
+	w.ok("PUT /profiles/me", w.plain, "", doc{"nickname": "ada", "bio": "a\nb"}, 200, "profile.update profile")
+	w.ok("PATCH /profiles/me", w.plain, "", doc{"phone": "+431234567"}, 200, "profile.update profile")
+	w.ok("GET /profiles", w.root, "", nil, 200, "")
+	w.no("GET /profiles", w.root, "/profiles?cursor=x", nil, 400, "invalid_cursor")
+	id, _ := w.person(t)
+	for _, method := range []string{"GET", "PUT", "PATCH"} {
+		route, body, event := method+" /profiles/{user_id}", any(nil), ""
+		if method != "GET" {
+			body, event = doc{"given_name": "Ada " + method}, "profile.update profile"
+			w.no(method+" /profiles/me", w.plain.With("If-Match", `"999"`), "", body, 412, "precondition_failed")
+			w.no(route, w.root.With("If-Match", `"999"`), "/profiles/"+id, body, 412, "precondition_failed")
+			w.no(route, w.root, "/profiles/"+id, doc{"website": "ftp://x"}, 422, "validation_failed")
+		}
+		w.ok(route, w.root, "/profiles/"+id, body, 200, event)
+		w.no(route, w.root, "/profiles/"+unknownID, body, 404, "not_found")
+	}
+}
+
+func (w *world) roles(t *testing.T) {
+	t.Helper()
+	root, stale := w.root, w.root.With("If-Match", `"999"`)
+	role := func(name string, permissions ...string) string {
+		id := root.POST(t, "/roles", doc{"name": name, "permissions": append([]string{}, permissions...)}).Want(t, 201).String(t, "id")
+		return "/roles/" + id
+	}
+	edited, held, gone := role("edited"), role("held", "audit:read"), role("gone")
+	w.ok("GET /roles", root, "", nil, 200, "")
+	w.no("GET /roles", root, "/roles?cursor=x", nil, 400, "invalid_cursor")
+	w.ok("POST /roles", root, "", doc{"name": "made", "permissions": []string{"users:read"}, "inherits": []string{"held"}}, 201, "role.create role")
+	w.no("POST /roles", root, "", doc{"name": "held"}, 409, "already_exists")
+	w.ok("GET /roles/{id}", root, edited, nil, 200, "")
+	w.no("GET /roles/{id}", root, "/roles/1", nil, 404, "not_found")
+	w.ok("PATCH /roles/{id}", root, edited, doc{"permissions": []string{"audit:*"}}, 200, "role.update role")
+	w.no("PATCH /roles/{id}", root, edited, doc{"inherits": []string{"edited"}}, 422, "role_cycle")
+	w.no("PATCH /roles/{id}", root, "/roles/"+unknownID, doc{}, 404, "not_found")
+	w.no("PATCH /roles/{id}", root, "/roles/"+adminRole, doc{"description": "x"}, 409, "system_role")
+	w.no("PATCH /roles/{id}", stale, edited, doc{"description": "x"}, 412, "precondition_failed")
+	w.ok("DELETE /roles/{id}", root, gone, nil, 204, "role.delete role")
+	w.no("DELETE /roles/{id}", root, "/roles/"+unknownID, nil, 404, "not_found")
+	w.no("DELETE /roles/{id}", root, held, nil, 409, "role_in_use")
+	w.no("DELETE /roles/{id}", stale, edited, nil, 412, "precondition_failed")
+	w.ok("GET /roles/{id}/users", root, held+"/users", nil, 200, "")
+	w.no("GET /roles/{id}/users", root, "/roles/"+unknownID+"/users", nil, 404, "not_found")
+
+	root.POST(t, "/permissions", doc{"name": "orders:gone"}).Want(t, 201)
+	w.ok("GET /permissions", root, "", nil, 200, "")
+	w.ok("POST /permissions", root, "", doc{"name": "orders:read"}, 201, "permission.create permission")
+	w.no("POST /permissions", root, "", doc{"name": "users:read"}, 409, "already_exists")
+	w.ok("DELETE /permissions/{name}", root, "/permissions/orders:gone", nil, 204, "permission.delete permission")
+	w.no("DELETE /permissions/{name}", root, "/permissions/orders:none", nil, 404, "not_found")
+	w.no("DELETE /permissions/{name}", root, "/permissions/users:read", nil, 409, "permission_in_use")
+
+	id, _ := w.person(t, "held")
+	user := "/users/" + id
+	for _, list := range []string{"/roles", "/permissions"} {
+		w.ok("GET /users/{id}"+list, root, user+list, nil, 200, "")
+		w.no("GET /users/{id}"+list, root, "/users/"+unknownID+list, nil, 404, "not_found")
+	}
+	w.ok("PUT /users/{id}/roles/{role_id}", root, user+edited, nil, 204, "role.assign user")
+	w.no("PUT /users/{id}/roles/{role_id}", root, user+edited, doc{"expires_at": "2001-01-01T00:00:00Z"}, 422, "validation_failed")
+	w.no("PUT /users/{id}/roles/{role_id}", root, user+"/roles/"+unknownID, doc{}, 404, "not_found")
+	w.no("PUT /users/{id}/roles/{role_id}", root, user+"/roles/"+userRole, doc{}, 409, "system_role")
+	w.ok("DELETE /users/{id}/roles/{role_id}", root, user+held, nil, 204, "role.unassign user")
+	w.no("DELETE /users/{id}/roles/{role_id}", root, user+edited, nil, 404, "not_found")
+	w.no("DELETE /users/{id}/roles/{role_id}", root, "/users/"+w.rootID+"/roles/"+adminRole, nil, 409, "last_admin")
+}
+
+func (w *world) keys(t *testing.T) {
+	t.Helper()
+	root, stale := w.root, w.root.With("If-Match", `"999"`)
+	edited, _ := w.key(t, root)
+	gone, _ := w.key(t, root)
+	w.ok("POST /api-keys", root, "", newKey(), 201, "api_key.create api_key")
+	w.no("POST /api-keys", w.plain, "", newKey(doc{"scopes": []string{"*"}}), 403, "privilege_escalation")
+	w.ok("GET /api-keys", root, "", nil, 200, "")
+	w.no("GET /api-keys", root, "/api-keys?scope=all&user_id="+unknownID, nil, 422, "unsupported_filter")
+	w.ok("GET /api-keys/current", w.full, "", nil, 200, "")
+	w.no("GET /api-keys/current", root, "", nil, 404, "not_found")
+	w.ok("GET /api-keys/{id}", root, "/api-keys/"+edited, nil, 200, "")
+	w.no("GET /api-keys/{id}", root, "/api-keys/"+unknownID, nil, 404, "not_found")
+	w.ok("PATCH /api-keys/{id}", root, "/api-keys/"+edited, doc{"name": "renamed"}, 200, "api_key.update api_key")
+	w.no("PATCH /api-keys/{id}", root, "/api-keys/"+unknownID, doc{}, 404, "not_found")
+	w.no("PATCH /api-keys/{id}", stale, "/api-keys/"+edited, doc{"name": "late"}, 412, "precondition_failed")
+	w.ok("DELETE /api-keys/{id}", root, "/api-keys/"+gone, nil, 204, "api_key.revoke api_key")
+	w.no("DELETE /api-keys/{id}", root, "/api-keys/"+unknownID, nil, 404, "not_found")
+	w.no("DELETE /api-keys/{id}", stale, "/api-keys/"+edited, nil, 412, "precondition_failed")
+}
+
+func (w *world) audit(t *testing.T) {
+	t.Helper()
+	w.ok("GET /audit-events", w.root, "/audit-events?limit=3", nil, 200, "")
+	w.no("GET /audit-events", w.root, "/audit-events?cursor=x", nil, 400, "invalid_cursor")
+	event := w.root.GET(t, "/audit-events?limit=1").Want(t, 200).String(t, "data.0.id")
+	require.NotEmpty(t, event)
+	w.ok("GET /audit-events/{id}", w.root, "/audit-events/"+event, nil, 200, "")
+	w.no("GET /audit-events/{id}", w.root, "/audit-events/"+unknownID, nil, 404, "not_found")
+}
