@@ -1,8 +1,8 @@
 package main
 
 import (
-	"context"
 	"os"
+	"runtime/debug"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
@@ -10,6 +10,10 @@ import (
 	"github.com/user-management-service/ums/internal/app"
 	"github.com/user-management-service/ums/internal/config"
 )
+
+// gcPercent trades memory for time: the live heap is a few megabytes, and collecting it at each doubling costs a
+// twentieth of the requests.
+const gcPercent = 400
 
 func (e *environment) serve() *cobra.Command {
 	return &cobra.Command{
@@ -23,15 +27,16 @@ func (e *environment) serve() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ctx, stop := context.WithCancel(cmd.Context())
-			defer stop()
-			a, err := app.New(ctx, app.Options{
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(gcPercent)
+			}
+			a, err := app.New(cmd.Context(), app.Options{
 				Config: cfg, Version: version, Stdout: e.stdout, Terminal: isTerminal(e.stdout), UnknownVariables: unknown,
 			})
 			if err != nil {
 				return err
 			}
-			return a.Run(ctx)
+			return a.Run(cmd.Context())
 		},
 	}
 }

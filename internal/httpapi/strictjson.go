@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/go-json-experiment/json"
@@ -105,13 +106,22 @@ func mayHaveLines(pointer string) bool {
 	return false
 }
 
-// The format of every JSON body: case-sensitive names, no duplicates, a nil slice is [].
+// buffers hold answers while they are encoded.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// The format of every JSON body: case-sensitive names, no duplicates, a nil slice is []. It is written in one piece.
 func marshalJSON(w io.Writer, v any) error {
-	body, err := json.Marshal(v, json.Deterministic(true))
-	if err != nil {
+	buf, _ := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buf.Cap() <= 256<<10 {
+			buf.Reset()
+			buffers.Put(buf)
+		}
+	}()
+	if err := json.MarshalWrite(buf, v, json.Deterministic(true)); err != nil {
 		return err
 	}
-	_, err = w.Write(body)
+	_, err := w.Write(buf.Bytes())
 	return err
 }
 

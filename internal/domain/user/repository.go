@@ -17,12 +17,13 @@ import (
 func Find(ctx context.Context, db postgres.DB, ids []id.ID) (map[id.ID]*User, error) {
 	rows, err := db.Query(ctx, `
 		SELECT `+columns+`
-		FROM users u
-		WHERE u.id = ANY($1)`, ids)
+		FROM users u`+withRoles+`
+		WHERE u.id = ANY($1)
+		ORDER BY u.id`, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)
 	}
-	found, err := pgx.CollectRows(rows, scan)
+	found, err := collect(rows)
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)
 	}

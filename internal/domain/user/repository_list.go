@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/platform/id"
@@ -67,7 +66,8 @@ func list(ctx context.Context, db postgres.DB, f Filter) ([]*User, error) {
 		direction, behind = "DESC", "<"
 	}
 	column := "u." + by.column
-	limit := q.arg(f.Limit)
+	// In the text, as kinds and statuses are: with a parameter the planner makes a new plan at each call.
+	limit := strconv.Itoa(f.Limit)
 	part := func(order string, conditions ...string) string {
 		sql := "(SELECT u.* FROM users u"
 		if all := append(conditions, q.where...); len(all) > 0 {
@@ -103,13 +103,13 @@ func list(ctx context.Context, db postgres.DB, f Filter) ([]*User, error) {
 	if len(parts) > 1 {
 		from = "(SELECT u.* FROM (" + strings.Join(parts, " UNION ALL ") + ") u ORDER BY " + order + " LIMIT " + limit + ")"
 	}
-	sql := "SELECT " + columns + " FROM " + from + " u ORDER BY " + order
+	sql := "SELECT " + columns + " FROM " + from + " u" + withRoles + " ORDER BY " + order
 
 	rows, err := db.Query(ctx, sql, q.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
-	found, err := pgx.CollectRows(rows, scan)
+	found, err := collect(rows)
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}

@@ -2,7 +2,6 @@ package user
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/jackc/pgx/v5"
@@ -10,46 +9,58 @@ import (
 	"github.com/user-management-service/ums/internal/domain/role"
 )
 
-// columns of an account u, in the order of scan. The names of its roles come as one text, "?" for an expired grant: that
-// is cheaper to read than an array, and no name has a blank. They are looked up one by one: most accounts have no
-// grant, and for them this is a single probe of an index (a join makes the planner read the whole of user_roles for a
-// page of fifty).
-const columns = `u.id, u.kind, u.email, u.email_verified, u.display_name, u.locale, u.timezone, u.status,
+// columns of an account u joined withRoles, in the order of scan: a row for each role that it holds, one for an account
+// that holds none. collect makes one account of them.
+const (
+	columns = `u.id, u.kind, u.email, u.email_verified, u.display_name, u.locale, u.timezone, u.status,
 	u.metadata, u.app_metadata, u.external_id, u.mfa_enabled, u.last_login_at, u.created_at, u.updated_at, u.version,
-	array_to_string(ARRAY(
-		SELECT CASE WHEN g.expires_at <= now() THEN '?' ELSE (SELECT r.name FROM roles r WHERE r.id = g.role_id) END
-		FROM user_roles g WHERE g.user_id = u.id), ' ')`
+	r.name, coalesce(g.expires_at <= now(), false)`
+	withRoles = ` LEFT JOIN user_roles g ON g.user_id = u.id LEFT JOIN roles r ON r.id = g.role_id`
+)
 
-const expired = "?"
-
-// scan reads one account. Each expired grant raises the version, since the expiry changed the body without a write;
-// so whatever renews or removes such a grant raises it by two.
-func scan(rows pgx.CollectableRow) (*User, error) {
-	u := &User{}
-	var roles string
-	err := rows.Scan(&u.ID, &u.Kind, nullable{&u.Email}, &u.EmailVerified, nullable{&u.DisplayName}, nullable{&u.Locale},
-		nullable{&u.Timezone}, &u.Status, document{&u.Metadata}, document{&u.AppMetadata}, nullable{&u.ExternalID},
-		&u.MFAEnabled, &u.LastLoginAt, &u.CreatedAt, &u.UpdatedAt, &u.Version, &roles)
-	if err != nil {
-		return nil, err
-	}
-	u.Roles = make([]string, 0, 2)
-	if u.Kind == Human && u.Status != Pending {
-		u.Roles = append(u.Roles, role.UserName)
-	}
-	for name := range strings.FieldsSeq(roles) {
-		if name == expired {
-			u.Version++
+// collect reads accounts whose rows stand together, in the order of the rows.
+func collect(rows pgx.Rows) ([]*User, error) {
+	defer rows.Close()
+	var found []*User
+	for rows.Next() {
+		u := &User{}
+		var held *string
+		var expired bool
+		err := rows.Scan(&u.ID, &u.Kind, nullable{&u.Email}, &u.EmailVerified, nullable{&u.DisplayName}, nullable{&u.Locale},
+			nullable{&u.Timezone}, &u.Status, document{&u.Metadata}, document{&u.AppMetadata}, nullable{&u.ExternalID},
+			&u.MFAEnabled, &u.LastLoginAt, &u.CreatedAt, &u.UpdatedAt, &u.Version, nullable{&held}, &expired)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(found); n > 0 && found[n-1].ID == u.ID {
+			found[n-1].hold(held, expired)
 			continue
 		}
-		u.Roles = append(u.Roles, name)
+		u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
+		if u.LastLoginAt != nil {
+			*u.LastLoginAt = u.LastLoginAt.UTC()
+		}
+		u.Roles = make([]string, 0, 2)
+		if u.Kind == Human && u.Status != Pending {
+			u.Roles = append(u.Roles, role.UserName)
+		}
+		u.hold(held, expired)
+		found = append(found, u)
 	}
-	slices.Sort(u.Roles)
-	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
-	if u.LastLoginAt != nil {
-		*u.LastLoginAt = u.LastLoginAt.UTC()
+	return found, rows.Err()
+}
+
+// hold adds a role in its place. An expired grant raises the version instead, since the expiry changed the body without a
+// write; so whatever renews or removes such a grant raises it by two.
+func (u *User) hold(name *string, expired bool) {
+	switch {
+	case name == nil:
+	case expired:
+		u.Version++
+	default:
+		at, _ := slices.BinarySearch(u.Roles, *name)
+		u.Roles = slices.Insert(u.Roles, at, *name)
 	}
-	return u, nil
 }
 
 // The scanners below take what the driver holds, without the reflection and the copies of its general way: pages of
