@@ -163,7 +163,7 @@ func readFile(vars map[string]string, name string) error {
 	if _, both := vars[name]; both {
 		return fmt.Errorf("%s and %s_FILE are both set; keep one", name, name)
 	}
-	content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("%s_FILE: %w", name, err)
 	}

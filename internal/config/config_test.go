@@ -111,7 +111,6 @@ func TestReferencePage(t *testing.T) {
 	table, after, ok := strings.Cut(rest, end)
 	require.True(t, ok)
 	if *update {
-		//nolint:gosec // a page for everybody
 		require.NoError(t, os.WriteFile(page, []byte(before+begin+b.String()+"\n"+end+after), 0o644))
 		return
 	}
