@@ -22,6 +22,7 @@ const AppRole = "ums_app"
 
 const (
 	acquireTimeout = 2 * time.Second
+	connectTimeout = 10 * time.Second
 	// Session settings of the pool: a statement, a lock wait and an idle transaction each end by themselves.
 	sessionSettings = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; " +
 		"SET idle_in_transaction_session_timeout = '10s'; SET timezone = 'UTC'"
@@ -90,13 +91,15 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Pool, error) {
 	}
 	pc.ConnConfig.DefaultQueryExecMode = mode
 	pc.ConnConfig.Tracer = cfg.Tracer
-	pc.ConnConfig.ConnectTimeout = acquireTimeout
+	// Longer than anybody waits: a connection that is slow to come serves whoever comes next, instead of being begun anew.
+	pc.ConnConfig.ConnectTimeout = connectTimeout
 	if pc.ConnConfig.ValidateConnect == nil {
 		pc.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	if cfg.MaxConns > 0 {
 		pc.MaxConns = cfg.MaxConns
 	}
+	pc.MinConns = min(4, pc.MaxConns)
 	pc.MaxConnIdleTime = 5 * time.Minute
 	pc.MaxConnLifetime = time.Hour
 	pc.MaxConnLifetimeJitter = 10 * time.Minute
