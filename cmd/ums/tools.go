@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -73,13 +72,12 @@ func (e *environment) healthcheck() *cobra.Command {
 			if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 				host = "127.0.0.1"
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
-			defer cancel()
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
 			if err != nil {
 				return err
 			}
-			res, err := http.DefaultClient.Do(req)
+			client := http.Client{Timeout: 3 * time.Second}
+			res, err := client.Do(req)
 			if err != nil {
 				return fmt.Errorf("the service does not answer: %w", err)
 			}

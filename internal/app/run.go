@@ -134,18 +134,15 @@ func (a *App) bringUp(work, start context.Context) error {
 		if err == nil {
 			break
 		}
-		if start.Err() != nil {
-			return nil
-		}
-		if postgres.Classify(err) == nil {
+		if start.Err() == nil && postgres.Classify(err) == nil {
 			return err // it will not get better by waiting
 		}
-		a.log.WarnContext(start, "waiting for the database", "err", err)
 		a.state.set("database")
 		select {
 		case <-start.Done():
 			return nil
 		case <-time.After(wait):
+			a.log.WarnContext(start, "waiting for the database", "err", err)
 		}
 	}
 	a.state.set("")

@@ -151,7 +151,7 @@ func (c *call) inputFault(status int, msg string, errs []error) error {
 		v.Add(f.Pointer, f.Code, f.Detail)
 	}
 	for _, err := range errs {
-		d, ok := err.(huma.ErrorDetailer) //nolint:errorlint // huma's own values, never wrapped
+		d, ok := err.(huma.ErrorDetailer)
 		if !ok {
 			return fmt.Errorf("huma: %d %s: %w", status, msg, err)
 		}

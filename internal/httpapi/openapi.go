@@ -52,7 +52,9 @@ func (s *Server) document() {
 	o := s.api.OpenAPI()
 	o.Servers = []*huma.Server{{URL: s.Config.PublicURL}}
 	o.Components.Schemas.Map()["Problem"] = problemSchema()
-	delete(o.Components.Schemas.Map(), "Document")
+	for _, unused := range []string{"Document", "Field"} { // huma's idea of an error
+		delete(o.Components.Schemas.Map(), unused)
+	}
 	for _, item := range o.Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Patch, item.Delete} {
 			if op == nil {

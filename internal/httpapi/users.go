@@ -34,6 +34,7 @@ type User struct {
 	UpdatedAt     timestamp  `json:"updated_at"`
 }
 
+// NewUser is what POST /users takes.
 type NewUser struct {
 	Email         string   `json:"email,omitempty" maxLength:"254" doc:"Required for a human; a service account has none."`
 	Password      string   `json:"password,omitempty" maxLength:"1024" doc:"Absent: none yet."`
@@ -47,6 +48,7 @@ type NewUser struct {
 	AppMetadata   object   `json:"app_metadata,omitempty"`
 }
 
+// MePatch is what PATCH /users/me takes.
 type MePatch struct {
 	DisplayName opt[string] `json:"display_name,omitzero" minLength:"1" maxLength:"120"`
 	Locale      opt[string] `json:"locale,omitzero" maxLength:"35" doc:"BCP 47, such as de-AT."`
@@ -54,6 +56,7 @@ type MePatch struct {
 	Metadata    opt[object] `json:"metadata,omitzero" doc:"Merged deeply; null empties."`
 }
 
+// UserPatch is what PATCH /users/{id} takes.
 type UserPatch struct {
 	MePatch
 	AppMetadata opt[object] `json:"app_metadata,omitzero" doc:"Merged deeply; null empties."`
@@ -61,6 +64,7 @@ type UserPatch struct {
 	Email       opt[string] `json:"email,omitzero" maxLength:"254" doc:"Corrects the address: unverified again, sessions end, both addresses are told."`
 }
 
+// Suspension is what POST /users/{id}/suspend takes.
 type Suspension struct {
 	Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"For the audit log."`
 }

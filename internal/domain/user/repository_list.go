@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/page"
