@@ -1,0 +1,170 @@
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/user-management-service/ums/internal/platform/mail/mailtest"
+	"github.com/user-management-service/ums/internal/platform/postgres/pgtest"
+)
+
+func TestMigrateByHand(t *testing.T) {
+	t.Parallel()
+	env := []string{"UMS_DATABASE_URL=" + pgtest.EmptyURL(t)}
+	type status struct {
+		Pending    int
+		Migrations []struct{ Name string }
+	}
+	read := func(wantCode int) (s status) {
+		out, errs, code := run(t, env, "migrate", "status", "--json")
+		require.Equal(t, wantCode, code, errs)
+		require.NoError(t, json.Unmarshal([]byte(out), &s))
+		return s
+	}
+	all := read(1)
+	require.Greater(t, len(all.Migrations), 5)
+	require.Equal(t, len(all.Migrations), all.Pending)
+
+	out, errs, code := run(t, env, "migrate", "up")
+	require.Zero(t, code, errs)
+	require.Equal(t, all.Pending, strings.Count(out, "applied "))
+	require.Zero(t, read(0).Pending)
+	out, _, code = run(t, env, "migrate", "up")
+	require.Zero(t, code)
+	require.Equal(t, "nothing is pending\n", out)
+
+	newest := all.Migrations[len(all.Migrations)-1].Name
+	out, errs, code = run(t, env, "migrate", "down")
+	require.Zero(t, code, errs)
+	require.Equal(t, "took back "+newest+"\n", out)
+	out, errs, code = run(t, env, "migrate", "status")
+	require.Equal(t, 1, code)
+	require.Contains(t, out, newest)
+	require.Contains(t, out, "pending")
+	require.Equal(t, "ums: 1 migrations are pending; run ums migrate up\n", errs)
+	_, errs, code = run(t, env, "migrate", "up")
+	require.Zero(t, code, errs)
+}
+
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	t.Run("version", func(t *testing.T) {
+		t.Parallel()
+		out, _, code := run(t, nil, "version", "--json")
+		require.Zero(t, code)
+		var v struct{ Version string }
+		require.NoError(t, json.Unmarshal([]byte(out), &v))
+		plain, _, _ := run(t, nil, "version")
+		require.Equal(t, v.Version+"\n", plain)
+		flag, _, code := run(t, nil, "--version")
+		require.Zero(t, code)
+		require.Contains(t, flag, v.Version)
+	})
+	t.Run("openapi", func(t *testing.T) {
+		t.Parallel()
+		out, _, code := run(t, nil, "openapi", "--json")
+		require.Zero(t, code)
+		var contract struct {
+			OpenAPI string
+			Paths   map[string]any
+		}
+		require.NoError(t, json.Unmarshal([]byte(out), &contract))
+		require.Regexp(t, `^3\.1\.`, contract.OpenAPI)
+		require.Contains(t, contract.Paths, "/api/v1/users/me")
+		yaml, _, code := run(t, nil, "openapi")
+		require.Zero(t, code)
+		require.Contains(t, yaml, "\n  /api/v1/users/me:\n")
+	})
+	t.Run("every command helps by example", func(t *testing.T) {
+		t.Parallel()
+		for _, command := range []string{
+			"", "serve", "migrate", "migrate up", "migrate down", "migrate status", "admin", "admin create", "openapi", "healthcheck", "version",
+		} {
+			out, errs, code := run(t, nil, append(strings.Fields(command), "--help")...)
+			require.Zero(t, code, command)
+			require.Empty(t, errs, command)
+			require.Contains(t, out, "Examples:\n  ", command)
+		}
+	})
+	t.Run("wrong calls", func(t *testing.T) {
+		t.Parallel()
+		for _, c := range []struct {
+			call string
+			code int
+			says string
+		}{
+			{"nonsense", 2, "nonsense"},
+			{"serve now", 2, "now"},
+			{"--nope", 2, "--nope"},
+			{"migrate sideways", 2, "sideways"},
+			{"migrate up --json", 2, "--json"},
+			{"admin create", 2, "--email"},
+			{"admin create --email", 2, "--email"},
+			{"migrate up", 1, "UMS_DATABASE_URL"},
+			{"admin create --email a@b.test", 1, "UMS_DATABASE_URL"},
+		} {
+			out, errs, code := run(t, nil, strings.Fields(c.call)...)
+			require.Equal(t, c.code, code, c.call)
+			require.Empty(t, out, c.call)
+			oneLine(t, errs, c.says)
+			if code == 2 {
+				require.Contains(t, errs, "--help", c.call)
+			}
+		}
+	})
+	t.Run("a database that is not there", func(t *testing.T) {
+		t.Parallel()
+		env := []string{"UMS_DATABASE_URL=postgres://somebody:hidden-password@127.0.0.1:1/none", "UMS_MASTER_KEY=" + masterKey, "UMS_DATA_DIR=" + t.TempDir()}
+		for _, call := range [][]string{{"migrate", "status"}, {"migrate", "up"}, {"admin", "create", "--email", "a@b.test"}} {
+			_, errs, code := run(t, env, call...)
+			require.Equal(t, 1, code, call)
+			oneLine(t, errs, "")
+			require.NotContains(t, errs, "hidden-password")
+		}
+	})
+}
+
+// TestServeRefuses is what the service does not start with: it says so in one line and shows no secret.
+func TestServeRefuses(t *testing.T) {
+	t.Parallel()
+	mail := mailtest.NewServer(t)
+	production := []string{
+		"UMS_ENV=production", "UMS_HTTP_ADDR=127.0.0.1:0", "UMS_ADMIN_ADDR=127.0.0.1:0", "UMS_DATA_DIR=" + t.TempDir(),
+		"UMS_DATABASE_URL=postgres://ums:hidden-password@127.0.0.1:1/ums", "UMS_MASTER_KEY=" + masterKey, "UMS_SMTP_URL=" + mail.URL(),
+	}
+	for name, c := range map[string]struct {
+		more []string
+		says []string
+	}{
+		"no database":        {[]string{"UMS_DATABASE_URL="}, []string{"UMS_DATABASE_URL"}},
+		"no master key":      {[]string{"UMS_MASTER_KEY="}, []string{"UMS_MASTER_KEY"}},
+		"no mail server":     {[]string{"UMS_SMTP_URL="}, []string{"UMS_SMTP_URL"}},
+		"a known password":   {[]string{"UMS_BOOTSTRAP_ADMIN_EMAIL=a@b.test", "UMS_BOOTSTRAP_ADMIN_PASSWORD=hidden-password"}, []string{"UMS_BOOTSTRAP_ADMIN_PASSWORD"}},
+		"several at once":    {[]string{"UMS_DATABASE_URL=", "UMS_REGISTRATION=maybe", "UMS_ACCESS_TOKEN_TTL=soon"}, []string{"UMS_REGISTRATION", "UMS_ACCESS_TOKEN_TTL"}},
+		"no environment":     {[]string{"UMS_ENV=staging"}, []string{"UMS_ENV"}},
+		"development abroad": {[]string{"UMS_ENV=development", "UMS_HTTP_ADDR=0.0.0.0:0"}, []string{"UMS_HTTP_ADDR", "UMS_DEV_REMOTE"}},
+		"a short key":        {[]string{"UMS_MASTER_KEY=hidden-password"}, []string{"UMS_MASTER_KEY"}},
+		"a path":             {[]string{"UMS_PUBLIC_URL=https://x.test/ums"}, []string{"UMS_PUBLIC_URL"}},
+		"no URL":             {[]string{"UMS_DATABASE_URL=postgres://ums:hidden-password@[/x"}, []string{"UMS_DATABASE_URL"}},
+		"a taken port":       {[]string{"UMS_HTTP_ADDR=" + strings.TrimPrefix(mail.URL(), "smtp://")}, []string{"UMS_HTTP_ADDR"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, errs, code := run(t, append(production, c.more...), "serve")
+			require.Equal(t, 1, code, out)
+			for _, says := range c.says {
+				oneLine(t, errs, says)
+			}
+			require.NotContains(t, errs+out, "hidden-password")
+		})
+	}
+}
+
+func oneLine(t *testing.T, errs, says string) {
+	t.Helper()
+	require.Regexp(t, `^ums: [^\n]+\n$`, errs)
+	require.Contains(t, errs, says)
+}
