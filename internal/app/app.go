@@ -66,7 +66,6 @@ type App struct {
 	sink      *telemetry.Sink
 	metrics   *telemetry.Metrics
 	state     state
-	hurry     chan struct{} // closed when the stop shall not wait
 
 	embedded *embeddedpg.Server
 	pool     *postgres.Pool
@@ -97,7 +96,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	a := &App{
 		cfg: o.Config, version: o.Version, stdout: o.Stdout, terminal: o.Terminal,
-		hurry: make(chan struct{}), ready: make(chan struct{}),
+		ready:   make(chan struct{}),
 		metrics: telemetry.NewMetrics(telemetry.Build{Version: o.Version, Revision: revision()}),
 	}
 	a.state.set("start")

@@ -184,20 +184,10 @@ func (a *App) drain(public, admin *http.Server) {
 	a.state.drain()
 	public.SetKeepAlivesEnabled(false)
 	if !a.cfg.Service.Development() {
-		select {
-		case <-time.After(drainDelay):
-		case <-a.hurry:
-		}
+		time.Sleep(drainDelay) // a second signal ends the process
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	go func() {
-		select {
-		case <-a.hurry:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	if err := public.Shutdown(ctx); err != nil {
 		a.log.WarnContext(ctx, "requests were cut off", "err", err)
 		_ = public.Close()

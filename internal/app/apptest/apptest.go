@@ -41,6 +41,8 @@ type settings struct {
 	clock *clock.Fake
 	dsn   string
 	mail  *mailtest.Server
+
+	configure []func(*config.Config)
 }
 
 // Option changes how a service is started.
@@ -48,6 +50,11 @@ type Option func(*settings)
 
 // Env sets variables, each as NAME=value.
 func Env(vars ...string) Option { return func(s *settings) { s.env = append(s.env, vars...) } }
+
+// Configure changes what has no variable, such as the tracer of statements.
+func Configure(change func(*config.Config)) Option {
+	return func(s *settings) { s.configure = append(s.configure, change) }
+}
 
 // Beside starts another replica: the same database, mail server, master key and clock.
 func Beside(other *Service) Option {
@@ -78,6 +85,9 @@ func Start(t testing.TB, options ...Option) *Service {
 	cfg, unknown, err := config.Load(env)
 	require.NoError(t, err)
 	require.Empty(t, unknown)
+	for _, change := range s.configure {
+		change(cfg)
+	}
 	log := &Log{}
 	a, err := app.New(t.Context(), app.Options{Config: cfg, Version: "test", Stdout: log, Clock: s.clock})
 	require.NoError(t, err)
