@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -146,23 +147,46 @@ func (c *call) inputFault(status int, msg string, errs []error) error {
 	case status >= http.StatusInternalServerError || len(errs) == 0 && len(c.faults) == 0:
 		return fmt.Errorf("huma: %d %s: %v", status, msg, errs)
 	}
-	var v fault.Validation
-	for _, f := range c.faults {
-		v.Add(f.Pointer, f.Code, f.Detail)
-	}
+	found := slices.Clone(c.faults)
 	for _, err := range errs {
-		d, ok := err.(huma.ErrorDetailer)
-		if !ok {
+		switch err := err.(type) { //nolint:errorlint // huma's own values and ours, never wrapped
+		case ruleFault:
+			found = append(found, fault.Field(err))
+		case huma.ErrorDetailer:
+			if status != http.StatusBadRequest { // else the parser's word on what checkJSON has already said better
+				found = append(found, inputField(err.ErrorDetail().Location, err.ErrorDetail().Message))
+			}
+		default:
 			return fmt.Errorf("huma: %d %s: %w", status, msg, err)
 		}
-		detail := d.ErrorDetail()
-		if status == http.StatusBadRequest {
-			continue // the parser's word on what checkJSON has already said better
+	}
+	var v fault.Validation
+	seen := map[string]bool{}
+	for _, f := range found {
+		if !seen[f.Pointer] { // the first fault of a value says enough
+			v.Add(f.Pointer, f.Code, f.Detail)
 		}
-		f := inputField(detail.Location, detail.Message)
-		v.Add(f.Pointer, f.Code, f.Detail)
+		seen[f.Pointer] = true
 	}
 	return v.Err()
+}
+
+// ruleFault is a fault that a service's rule finds in a body whose shape is wrong as well, so that one answer has both.
+type ruleFault fault.Field
+
+func (f ruleFault) Error() string { return f.Pointer + " " + f.Code }
+
+// ruleFaults returns the faults in err for a huma.Resolver. When the shape is right the service finds them itself.
+func ruleFaults(err error) []error {
+	f := fault.As(err)
+	if f == nil {
+		return nil
+	}
+	out := make([]error, len(f.Fields))
+	for i, field := range f.Fields {
+		out[i] = ruleFault(field)
+	}
+	return out
 }
 
 // Codes of the faults of single values, by the beginning of huma's message. Longer beginnings come first.

@@ -84,10 +84,17 @@ func encodeRegistered(r auth.Registered) *single[registered] {
 	return out
 }
 
+func (r *Registration) domain() auth.Registration {
+	return auth.Registration{Email: r.Email, Password: secret.New(r.Password), DisplayName: r.DisplayName, Locale: r.Locale}
+}
+
+// Resolve implements huma.Resolver.
+func (r *Registration) Resolve(ctx huma.Context) []error {
+	return ruleFaults(callFrom(ctx.Context()).server.Auth.CheckRegistration(r.domain()))
+}
+
 func (s *Server) registerAccount(ctx context.Context, by actor.Actor, in *struct{ Body Registration }) (*single[registered], error) {
-	r, err := s.Auth.Register(ctx, by, auth.Registration{
-		Email: in.Body.Email, Password: secret.New(in.Body.Password), DisplayName: in.Body.DisplayName, Locale: in.Body.Locale,
-	}, keep(ctx, encodeRegistered))
+	r, err := s.Auth.Register(ctx, by, in.Body.domain(), keep(ctx, encodeRegistered))
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/user-management-service/ums/internal/domain/account"
@@ -150,13 +151,21 @@ func (s *Server) listUsers(ctx context.Context, by actor.Actor, in *userListInpu
 		func(u *user.User) []string { return u.SortKeys(sort) }, encodeUser), nil
 }
 
+func (n *NewUser) domain() account.New {
+	return account.New{
+		Kind: user.Kind(n.Kind), Email: n.Email, Password: secret.New(n.Password), EmailVerified: n.EmailVerified, Roles: n.Roles,
+		DisplayName: n.DisplayName, Locale: n.Locale, ExternalID: n.ExternalID,
+		Metadata: jsontext.Value(n.Metadata), AppMetadata: jsontext.Value(n.AppMetadata),
+	}
+}
+
+// Resolve implements huma.Resolver.
+func (n *NewUser) Resolve(ctx huma.Context) []error {
+	return ruleFaults(callFrom(ctx.Context()).server.Accounts.Check(n.domain()))
+}
+
 func (s *Server) createUser(ctx context.Context, by actor.Actor, in *struct{ Body NewUser }) (*single[User], error) {
-	b := in.Body
-	u, err := s.Accounts.Create(ctx, by, account.New{
-		Kind: user.Kind(b.Kind), Email: b.Email, Password: secret.New(b.Password), EmailVerified: b.EmailVerified, Roles: b.Roles,
-		DisplayName: b.DisplayName, Locale: b.Locale, ExternalID: b.ExternalID,
-		Metadata: jsontext.Value(b.Metadata), AppMetadata: jsontext.Value(b.AppMetadata),
-	}, keep(ctx, encodeCreatedUser))
+	u, err := s.Accounts.Create(ctx, by, in.Body.domain(), keep(ctx, encodeCreatedUser))
 	if err != nil {
 		return nil, err
 	}

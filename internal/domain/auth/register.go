@@ -62,6 +62,15 @@ func (s *Service) Register(ctx context.Context, by actor.Actor, in Registration,
 	return out, err
 }
 
+// CheckRegistration returns what is wrong with the values of a registration, all of it, or nil, also where nobody can
+// register: that comes first. It asks no database.
+func (s *Service) CheckRegistration(in Registration) error {
+	if s.Config.Registration == closed {
+		return nil
+	}
+	return s.checkRegistration(&in)
+}
+
 // checkRegistration validates and normalises.
 func (s *Service) checkRegistration(in *Registration) error {
 	var v fault.Validation
