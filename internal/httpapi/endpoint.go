@@ -220,12 +220,16 @@ func checkMedia(route *Route, r *http.Request) error {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return errMediaType
 	}
-	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	given := r.Header.Get("Content-Type")
+	media, params, err := mime.ParseMediaType(given)
 	if err != nil || media != mediaJSON && (media != mediaMerge || route.Method != http.MethodPatch) {
 		return errMediaType
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
 		return errMediaType
+	}
+	if given != media {
+		r.Header.Set("Content-Type", media) // huma knows one spelling
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -134,6 +135,7 @@ func build(d Deps, register func(*Server)) (*Server, error) {
 		middleware.SecureHeaders(https),
 		middleware.ClientIP(d.Config.Edge.TrustedProxies),
 		middleware.Host(d.Config.Edge.AllowedHosts, public.Host, s.problems),
+		headAsGet,
 	)
 	root.Get("/livez", s.livez)
 	root.Get("/readyz", s.readyz)
@@ -144,7 +146,7 @@ func build(d Deps, register func(*Server)) (*Server, error) {
 		middleware.Shed(inFlight, s.problems, d.Metrics.Shed.WithLabelValues("api")),
 		s.limits.ByAddress,
 	).Handler(api))
-	s.handler, s.paths = root, root
+	s.handler, s.paths = root, api
 	return s, nil
 }
 
@@ -157,16 +159,32 @@ func (s *Server) Routes() []*Route { return s.routes }
 // Problems writes problem documents as this server does.
 func (s *Server) Problems() *problem.Writer { return s.problems }
 
+// headAsGet routes HEAD to what answers GET; net/http leaves the body out (RFC 9110, section 9.3.2).
+func headAsGet(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			chi.RouteContext(r.Context()).RouteMethod = http.MethodGet
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	s.problems.Write(w, r, fault.ErrNotFound)
 }
 
 // methodNotAllowed names the methods that the path has (RFC 9110, section 15.5.6).
 func (s *Server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	var allow []string
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		if s.paths.Match(chi.NewRouteContext(), method, r.URL.Path) {
-			w.Header().Add("Allow", method)
+		if !s.paths.Match(chi.NewRouteContext(), method, r.URL.Path) {
+			continue
+		}
+		allow = append(allow, method)
+		if method == http.MethodGet {
+			allow = append(allow, http.MethodHead)
 		}
 	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
 	s.problems.Write(w, r, problem.ErrMethodNotAllowed)
 }

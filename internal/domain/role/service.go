@@ -54,6 +54,13 @@ func (s *Service) Create(ctx context.Context, by actor.Actor, n New, keep idempo
 		if err := lockGraph(ctx, tx); err != nil {
 			return err
 		}
+		taken, err := idsOf(ctx, tx, []string{n.Name})
+		if err != nil {
+			return err
+		}
+		if len(taken) > 0 {
+			return ErrRoleExists // before what is wrong with the content
+		}
 		_, content, err := s.resolve(ctx, tx, n.Permissions, n.Inherits)
 		if err != nil {
 			return err
