@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"sync"
 
 	"github.com/go-chi/chi/v5"
 
@@ -29,10 +30,11 @@ func (s *Server) pages(r chi.Router) {
 	}
 }
 
-// contract serves the document as this installation's, encoded once.
+// contract serves the document as this installation's, encoded when it is first asked for.
 func (s *Server) contract(media string, encode func() ([]byte, error)) http.HandlerFunc {
-	doc, err := encode()
+	document := sync.OnceValues(encode)
 	return func(w http.ResponseWriter, r *http.Request) {
+		doc, err := document()
 		if err != nil {
 			s.problems.Write(w, r, err)
 			return
