@@ -184,7 +184,7 @@ func (a *App) drain(public, admin *http.Server) {
 	a.state.drain()
 	public.SetKeepAlivesEnabled(false)
 	if !a.cfg.Service.Development() {
-		time.Sleep(drainDelay) // a second signal ends the process
+		<-time.After(drainDelay) // a second signal ends the process
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()

@@ -36,9 +36,9 @@ func TestReplicas(t *testing.T) {
 		kept := p.count(t, "SELECT count(*) FROM registration_attempts WHERE user_id = $1", id)
 		require.LessOrEqual(t, kept, 3)
 		require.Positive(t, kept)
-		require.Equal(t, p.count(t, "SELECT count(*) FROM mail_messages WHERE user_id = $1", id), len(admin.events(t, "actor_id", id)),
-			"one event for each attempt that was kept")
-		require.LessOrEqual(t, p.count(t, "SELECT count(*) FROM mail_messages WHERE user_id = $1", id), 3)
+		mails := p.count(t, "SELECT count(*) FROM mail_messages WHERE user_id = $1", id)
+		require.LessOrEqual(t, mails, 3)
+		require.Len(t, admin.events(t, "actor_id", id), mails, "one event for each attempt that was kept")
 	})
 
 	t.Run("TOK-01 one refresh token presented fifty times at once", func(t *testing.T) {

@@ -40,8 +40,8 @@ func TestUserWorkflow(t *testing.T) {
 		p.POST(t, "/auth/email/verify", proof).Want(t, 204)
 		p.POST(t, "/auth/email/verify", proof).Want(t, 204) // holds, and changes nothing
 
-		a := p.POST(t, "/auth/login", doc{"email": " ", "password": password}).Want(t, 401, "invalid_credentials")
-		a = p.POST(t, "/auth/login", doc{"email": "ADA@example.org", "password": password, "device_name": "Ada's phone"})
+		p.login(t, " ", password).Want(t, 401, "invalid_credentials")
+		a := p.POST(t, "/auth/login", doc{"email": "ADA@example.org", "password": password, "device_name": "Ada's phone"})
 		first := p.tokens(t, a)
 		require.Equal(t, "Bearer", a.String(t, "token_type"))
 		require.InDelta(t, 300, a.Get(t, "expires_in"), 1)

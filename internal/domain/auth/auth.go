@@ -127,13 +127,21 @@ func (s *Service) verify(ctx context.Context, p secret.Text, hash *string) (ok, 
 	return s.Hasher.Verify(ctx, p, *hash)
 }
 
-// admit counts an attempt and returns the refusal of one that is too many. The first of a window is recorded.
+// admit counts an attempt and returns the refusal of one that is too many. The first of a window is recorded, with the
+// account that it is about: who watches the log must see whom somebody guesses at.
 func (s *Service) admit(ctx context.Context, by actor.Actor, a throttle.Attempt, e audit.Event) error {
 	refusal, err := s.Limits.Raise(ctx, a)
 	if err != nil || refusal == nil {
 		return err
 	}
 	if refusal.First {
+		if e.Target.ID == id.Nil {
+			found, err := forLogin(ctx, s.DB, a.EmailNorm)
+			if err != nil {
+				return err
+			}
+			e.Target = s.target(found.ID, found.Email, a.EmailNorm)
+		}
 		if err := s.fail(ctx, by, e, refusal.Err); err != nil {
 			return err
 		}
