@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -113,7 +114,11 @@ func (c *call) checkQuery(r *http.Request) {
 	if r.URL.RawQuery == "" {
 		return
 	}
-	for name, values := range r.URL.Query() {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // net/url leaves out what it cannot read
+		c.faults = append(c.faults, fault.Field{Pointer: "query", Code: "invalid_format", Detail: "The query is not well-formed; escape ; as %3B and % as %25."})
+	}
+	for name, values := range query {
 		pointer := "query/" + name
 		switch {
 		case !slices.Contains(c.route.query, name):
