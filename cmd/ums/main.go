@@ -3,13 +3,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-	_ "time/tzdata" // time zones of profiles, on images that have none
 )
 
 // version is set by the build.
@@ -36,8 +36,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return 0
 	}
 	fmt.Fprintln(stderr, "ums: "+strings.ReplaceAll(err.Error(), "\n", "; "))
-	var usage usageError
-	if asUsage(err, &usage) {
+	if _, wrong := errors.AsType[usageError](err); wrong {
 		return 2
 	}
 	return 1

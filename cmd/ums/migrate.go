@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"text/tabwriter"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"github.com/user-management-service/ums/internal/config"
@@ -90,11 +88,9 @@ func (e *environment) migrationStatus(ctx context.Context, m *postgres.Migrator,
 		}
 	}
 	if asJSON {
-		if err := json.MarshalWrite(e.stdout, map[string]any{"migrations": all, "pending": pending},
-			json.Deterministic(true), jsontext.WithIndent("  ")); err != nil {
+		if err := e.printJSON(map[string]any{"migrations": all, "pending": pending}); err != nil {
 			return err
 		}
-		fmt.Fprintln(e.stdout)
 	} else {
 		w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
 		for _, one := range all {

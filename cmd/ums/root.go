@@ -1,17 +1,16 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 )
 
 // usageError is a call that names something which does not exist.
 type usageError struct{ error }
-
-func asUsage(err error, target *usageError) bool { return errors.As(err, target) }
 
 // environment is what every command may look at.
 type environment struct {
@@ -47,4 +46,13 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return usageError{fmt.Errorf("unknown command or argument %q; see %s --help", args[0], cmd.CommandPath())}
 	}
 	return nil
+}
+
+// printJSON is what --json prints: one document, for people and programs alike.
+func (e *environment) printJSON(v any) error {
+	if err := json.MarshalWrite(e.stdout, v, json.Deterministic(true), jsontext.WithIndent("  ")); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(e.stdout)
+	return err
 }
