@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	_ "time/tzdata" // zones are the same on every machine, also in an image without them
+	_ "time/tzdata" // zones exist on every machine, also in an image without files
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
