@@ -3,6 +3,7 @@ package httpapi
 import (
 	"time"
 
+	"github.com/user-management-service/ums/internal/domain/access"
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/platform/fault"
 )
@@ -13,10 +14,9 @@ const FreshFor = 10 * time.Minute
 var (
 	errUnauthenticated = fault.New(fault.Unauthenticated, "unauthenticated",
 		"Send an access token or an API key: Authorization: Bearer …, or X-API-Key.")
-	errAccessToken = fault.New(fault.Unauthenticated, "invalid_access_token",
-		"The access token is not valid or no longer; refresh it or sign in again.")
-	errAPIKey = fault.New(fault.Unauthenticated, "invalid_api_key",
-		"The API key is not valid or no longer; check it, or make a new one.")
+	// An unreadable credential is refused by the very words that refuse one which has ended.
+	errAccessToken         = access.ErrSession
+	errAPIKey              = access.ErrKey
 	errMultipleCredentials = fault.New(fault.Malformed, "multiple_credentials",
 		"The request carries more than one credential; send exactly one.")
 	errSessionRequired = fault.New(fault.Forbidden, "session_required",

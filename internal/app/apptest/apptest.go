@@ -61,8 +61,8 @@ func Beside(other *Service) Option {
 	return func(s *settings) { s.dsn, s.mail, s.clock = other.DSN, other.Mail, other.Clock }
 }
 
-// masterKey is that of every test service, so that replicas agree.
-const masterKey = "UMS_MASTER_KEY=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+// MasterKey is that of every test service, so that replicas agree and a test can forge what they would have made.
+const MasterKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 // Start runs a service until the test ends.
 func Start(t testing.TB, options ...Option) *Service {
@@ -77,7 +77,7 @@ func Start(t testing.TB, options ...Option) *Service {
 		s.clock = clock.NewFake(time.Now())
 	}
 	env := append([]string{
-		"UMS_HTTP_ADDR=127.0.0.1:0", "UMS_ADMIN_ADDR=127.0.0.1:0", "UMS_DATA_DIR=" + t.TempDir(), masterKey,
+		"UMS_HTTP_ADDR=127.0.0.1:0", "UMS_ADMIN_ADDR=127.0.0.1:0", "UMS_DATA_DIR=" + t.TempDir(), "UMS_MASTER_KEY=" + MasterKey,
 		"UMS_DATABASE_URL=" + s.dsn, "UMS_DATABASE_MAX_CONNS=8", "UMS_SMTP_URL=" + s.mail.URL() + "?tls=none", "UMS_LOG_FORMAT=json",
 		"UMS_ARGON2_MEMORY_KIB=64", "UMS_ARGON2_ITERATIONS=1", "UMS_RATE_LIMIT_ADDRESS=off", "UMS_RATE_LIMIT_CALLER=off",
 		"UMS_BOOTSTRAP_ADMIN_EMAIL=" + AdminEmail, "UMS_BOOTSTRAP_ADMIN_PASSWORD=" + AdminPassword,
