@@ -8,6 +8,7 @@ import (
 
 	"github.com/user-management-service/ums/internal/app"
 	"github.com/user-management-service/ums/internal/config"
+	"github.com/user-management-service/ums/internal/platform/fault"
 )
 
 func (e *environment) admin() *cobra.Command {
@@ -30,6 +31,9 @@ func (e *environment) admin() *cobra.Command {
 				return err
 			}
 			link, err := app.InviteAdmin(cmd.Context(), cfg, email)
+			if errors.Is(err, fault.ErrValidation) {
+				return fmt.Errorf("--email: %s", fault.As(err).Fields[0].Detail) // nothing else was given
+			}
 			if err != nil {
 				return err
 			}

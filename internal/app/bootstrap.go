@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 
 	"github.com/user-management-service/ums/internal/config"
 	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/secret"
+	"github.com/user-management-service/ums/migrations"
 )
 
 // bootstrap makes the first administrator when there is none and the configuration names one: with the configured
@@ -50,6 +53,9 @@ func InviteAdmin(ctx context.Context, cfg *config.Config, email string) (_ strin
 	if cfg.Database.URL.Empty() {
 		return "", errors.New("UMS_DATABASE_URL is empty: point it at the service's database")
 	}
+	if err := migrated(ctx, cfg.Database); err != nil {
+		return "", err
+	}
 	a, err := New(ctx, Options{Config: cfg, Version: "command", Stdout: io.Discard})
 	if err != nil {
 		return "", err
@@ -57,6 +63,24 @@ func InviteAdmin(ctx context.Context, cfg *config.Config, email string) (_ strin
 	defer func() { err = errors.Join(err, a.Close()) }()
 	link, err := a.auth.InviteAdmin(ctx, actor.Service("ums admin create"), email)
 	return link.Reveal(), err
+}
+
+// migrated refuses a schema that lacks a migration: commands change no schema, and without one nothing else would make
+// sense of it.
+func migrated(ctx context.Context, cfg postgres.Config) (err error) {
+	m, err := postgres.NewMigrator(cfg.Direct(), migrations.FS, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	pending, err := m.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	if pending {
+		return errors.New("the database lacks migrations of this version; run ums migrate up first, or start the service once")
+	}
+	return nil
 }
 
 // greet tells a person who has just started the service what to try. Only development has it.
