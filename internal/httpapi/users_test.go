@@ -109,7 +109,7 @@ func TestMeOverHTTP(t *testing.T) {
 	ada.DELETE(t, "/users/me").Want(t, 204)
 	ada.GET(t, "/users/me").Want(t, 401)
 	admin.GET(t, "/users/"+id).Want(t, 404)
-	events := admin.GET(t, "/audit-events?target_id="+id+"&action=user.delete").Want(t, 200)
+	events := admin.GET(t, "/audit-events?target_id="+id+"&action=user.delete&outcome=success").Want(t, 200)
 	require.Len(t, events.Get(t, "data"), 1)
 	require.Nil(t, events.Get(t, "data.0.ip"))
 	require.Nil(t, events.Get(t, "data.0.actor.label"))
