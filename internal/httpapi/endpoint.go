@@ -118,6 +118,9 @@ func (c *call) checkQuery(r *http.Request) {
 	if err != nil { // net/url leaves out what it cannot read
 		c.faults = append(c.faults, fault.Field{Pointer: "query", Code: "invalid_format", Detail: "The query is not well-formed; escape ; as %3B and % as %25."})
 	}
+	// Huma reads ?a&b=1 as one parameter and ?a as true: it gets the one spelling that both read alike, so that what is
+	// checked here is what is decoded there.
+	r.URL.RawQuery = query.Encode()
 	for name, values := range query {
 		pointer := "query/" + name
 		switch {
