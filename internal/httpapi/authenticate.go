@@ -62,12 +62,14 @@ func readCredential(h http.Header) (credential string, isKey bool, err error) {
 	return "", false, nil
 }
 
+// principal is who presents the credential. One that cannot be read is refused by the very words that refuse one which
+// has ended.
 func (s *Server) principal(ctx context.Context, c *call, credential string, isKey bool) (*access.Principal, error) {
 	if isKey {
 		key, ok := token.ParseAPIKey(credential)
 		if !ok {
 			s.Metrics.UnreadableCredentials.WithLabelValues("api_key").Inc()
-			return nil, errAPIKey
+			return nil, access.ErrKey
 		}
 		p, err := s.Access.Key(ctx, access.Key{PublicID: key.PublicID, SecretHash: key.Hash, Environment: string(key.Environment)}, c.actor.Origin.IP)
 		if err != nil {
@@ -85,12 +87,12 @@ func (s *Server) principal(ctx context.Context, c *call, credential string, isKe
 	}
 	if err != nil {
 		s.Metrics.UnreadableCredentials.WithLabelValues("access_token").Inc()
-		return nil, errAccessToken.Because(err)
+		return nil, actor.ErrSession.Because(err)
 	}
 	user, okUser := id.Parse(claims.Subject)
 	session, okSession := id.Parse(claims.SessionID)
 	if !okUser || !okSession {
-		return nil, errAccessToken
+		return nil, actor.ErrSession
 	}
 	return s.Access.Session(ctx, access.Session{UserID: user, SessionID: session})
 }

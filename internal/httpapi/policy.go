@@ -3,7 +3,6 @@ package httpapi
 import (
 	"time"
 
-	"github.com/user-management-service/ums/internal/domain/access"
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/platform/fault"
 )
@@ -14,13 +13,8 @@ const FreshFor = 10 * time.Minute
 var (
 	errUnauthenticated = fault.New(fault.Unauthenticated, "unauthenticated",
 		"Send an access token or an API key: Authorization: Bearer …, or X-API-Key.")
-	// An unreadable credential is refused by the very words that refuse one which has ended.
-	errAccessToken         = access.ErrSession
-	errAPIKey              = access.ErrKey
 	errMultipleCredentials = fault.New(fault.Malformed, "multiple_credentials",
 		"The request carries more than one credential; send exactly one.")
-	errSessionRequired = fault.New(fault.Forbidden, "session_required",
-		"An API key cannot do this; sign in and use the access token.")
 	errReauthenticate = fault.New(fault.Forbidden, "reauthentication_required",
 		"This needs an authentication of the last 10 minutes; call POST /api/v1/auth/reauthenticate and use the new access token.")
 	errEnrollment = fault.New(fault.Forbidden, "mfa_enrollment_required",
@@ -89,7 +83,7 @@ func (p Policy) check(by actor.Actor, now time.Time) error {
 	}
 	isKey := by.Kind == actor.APIKey
 	if isKey && p.sessionOnly {
-		return errSessionRequired
+		return actor.ErrSessionRequired
 	}
 	switch p.access {
 	case permitted:

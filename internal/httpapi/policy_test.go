@@ -52,7 +52,7 @@ func TestMFA07_FreshnessHasAnEnd(t *testing.T) {
 	}
 	by.Kind = actor.APIKey
 	by.Permissions, by.AuthTime = actor.Permissions{actor.All}, now
-	require.ErrorIs(t, Session().Fresh().check(by, now), errSessionRequired)
-	require.ErrorIs(t, Permission("users:read").SessionOnly().check(by, now), errSessionRequired)
+	require.ErrorIs(t, Session().Fresh().check(by, now), actor.ErrSessionRequired)
+	require.ErrorIs(t, Permission("users:read").SessionOnly().check(by, now), actor.ErrSessionRequired)
 	require.NoError(t, Permission("users:read").check(by, now))
 }

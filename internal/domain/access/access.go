@@ -17,10 +17,8 @@ import (
 	"github.com/user-management-service/ums/internal/platform/ratelimit"
 )
 
-// The refusals. Which of the many reasons it was is for the log: see Refusal.
+// The refusals of keys; actor.ErrSession is that of access tokens. Which of the many reasons it was is for the log: see Refusal.
 var (
-	ErrSession = fault.New(fault.Unauthenticated, "invalid_access_token",
-		"The access token is not valid or no longer; refresh it or sign in again.")
 	ErrKey = fault.New(fault.Unauthenticated, "invalid_api_key",
 		"The API key is not valid or no longer; check it, or make a new one.")
 	ErrIPDenied = fault.New(fault.Forbidden, "ip_denied", "The API key may not be used from this address.")

@@ -119,7 +119,7 @@ func TestSession(t *testing.T) {
 	require.Same(t, p, again)
 
 	_, err = b.Session(t.Context(), access.Session{UserID: id.New(), SessionID: b.sess.SessionID})
-	require.ErrorIs(t, err, access.ErrSession, "a session is its owner's")
+	require.ErrorIs(t, err, actor.ErrSession, "a session is its owner's")
 }
 
 // What ends a session ends its access tokens, here at once.
@@ -141,7 +141,7 @@ func TestTOK12_KEY04_WhatCutsRightsIsSeenAtOnceHere(t *testing.T) {
 			require.NoError(t, err)
 			b.announced(sql, b.user)
 			_, err = b.Session(t.Context(), b.sess)
-			require.ErrorIs(t, err, access.ErrSession)
+			require.ErrorIs(t, err, actor.ErrSession)
 		})
 	}
 }
@@ -164,7 +164,7 @@ func TestTOK12_AZ08_OtherReplicasHearOfIt(t *testing.T) {
 		}
 	}, 10*time.Second, 20*time.Millisecond)
 	_, err = other.Session(t.Context(), b.sess)
-	require.ErrorIs(t, err, access.ErrSession)
+	require.ErrorIs(t, err, actor.ErrSession)
 }
 
 func TestF22_ADeafReplicaRefusesWithinASecond(t *testing.T) {
@@ -179,7 +179,7 @@ func TestF22_ADeafReplicaRefusesWithinASecond(t *testing.T) {
 	require.NoError(t, err)
 	b.clock.Advance(time.Second)
 	_, err = deaf.Session(t.Context(), b.sess)
-	require.ErrorIs(t, err, access.ErrSession)
+	require.ErrorIs(t, err, actor.ErrSession)
 }
 
 func (b *bench) key(scopes []string) access.Key {

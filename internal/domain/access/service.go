@@ -46,7 +46,7 @@ func NewService(db postgres.DB, changes actor.Changes, clk clock.Clock) *Service
 	return s
 }
 
-// Session returns the principal of a verified access token, or ErrSession when its session has ended or expired, when
+// Session returns the principal of a verified access token, or actor.ErrSession when its session has ended or expired, when
 // its account is not active, or when the account was recovered since. Not before a second has passed, or a change was
 // announced, is the database asked again.
 func (s *Service) Session(ctx context.Context, claims Session) (*Principal, error) {
@@ -55,7 +55,7 @@ func (s *Service) Session(ctx context.Context, claims Session) (*Principal, erro
 		return nil, err
 	}
 	if a.principal == nil {
-		return nil, ErrSession
+		return nil, actor.ErrSession
 	}
 	return a.principal, nil
 }

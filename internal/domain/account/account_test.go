@@ -197,7 +197,7 @@ func TestCreateIsRefused(t *testing.T) {
 		"a key and roles": {
 			actor.Actor{Kind: actor.APIKey, UserID: admin.UserID, Permissions: actor.Permissions{"*"}},
 			account.New{Email: "x@example.org", Roles: []string{"empty"}},
-			role.ErrSessionRequired, nil,
+			actor.ErrSessionRequired, nil,
 		},
 		"unknown role": {admin, account.New{Email: "x@example.org", Roles: []string{"empty", "nope"}}, fault.ErrValidation, []string{"/roles/1"}},
 		"all faults": {

@@ -74,6 +74,12 @@ var (
 		"The caller lacks the permission that this needs.")
 	ErrEscalation = fault.New(fault.Forbidden, "privilege_escalation",
 		"This would give or take more than the caller may do himself.")
+	// ErrSession is told of every access token that is not good, for whichever reason.
+	ErrSession = fault.New(fault.Unauthenticated, "invalid_access_token",
+		"The access token is not valid or no longer; refresh it or sign in again.")
+	// ErrSessionRequired refuses API keys, which never touch credentials, sessions, roles or keys.
+	ErrSessionRequired = fault.New(fault.Forbidden, "session_required",
+		"An API key cannot do this; sign in and use the access token.")
 )
 
 // Denied is ErrPermissionDenied that names what is needed.

@@ -149,7 +149,5 @@ var (
 	// ErrScopesAbove refuses scopes that the owner or the caller does not hold.
 	ErrScopesAbove = fault.New(fault.Forbidden, "privilege_escalation",
 		"A key's scopes must lie within what its owner, and whoever sets them, may do.")
-	errSessionEnded = fault.New(fault.Unauthenticated, "invalid_access_token",
-		"The session has ended; sign in again.")
 	errFilterTwice = fault.New(fault.Invalid, "unsupported_filter", "Give either user_id or scope=all, not both.")
 )

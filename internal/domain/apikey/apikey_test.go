@@ -14,7 +14,6 @@ import (
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/apikey"
-	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/patch"
@@ -169,10 +168,10 @@ func TestKEY03AKeyTouchesNoKeys(t *testing.T) {
 	made := b.create(owner, wanted("*"))
 	key := asKey(made, owner)
 	_, err := b.keys.Create(b.ctx, key, wanted("me:read"), nil)
-	require.ErrorIs(t, err, role.ErrSessionRequired)
+	require.ErrorIs(t, err, actor.ErrSessionRequired)
 	_, err = b.keys.Update(b.ctx, key, made.ID, apikey.Patch{Name: patch.To("other")}, nil)
-	require.ErrorIs(t, err, role.ErrSessionRequired)
-	require.ErrorIs(t, b.keys.Revoke(b.ctx, key, made.ID, nil), role.ErrSessionRequired)
+	require.ErrorIs(t, err, actor.ErrSessionRequired)
+	require.ErrorIs(t, b.keys.Revoke(b.ctx, key, made.ID, nil), actor.ErrSessionRequired)
 
 	current, err := b.keys.Current(b.ctx, key)
 	require.NoError(t, err)

@@ -235,7 +235,7 @@ func moment(ctx context.Context, tx postgres.Tx, by actor.Actor) (time.Time, err
 		return time.Time{}, fmt.Errorf("look up session: %w", err)
 	}
 	if ended {
-		return time.Time{}, errSessionEnded
+		return time.Time{}, actor.ErrSession
 	}
 	return now, nil
 }

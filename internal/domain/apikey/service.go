@@ -37,7 +37,7 @@ func NewService(cfg Config, d Deps) *Service { return &Service{cfg, d} }
 // scopes that lie inside what its owner may do. Its text comes back this once.
 func (s *Service) Create(ctx context.Context, by actor.Actor, n New, keep idempotency.Keep[Created]) (Created, error) {
 	if by.Kind == actor.APIKey {
-		return Created{}, role.ErrSessionRequired
+		return Created{}, actor.ErrSessionRequired
 	}
 	if n.UserID == id.Nil {
 		n.UserID = by.UserID
@@ -188,7 +188,7 @@ func (s *Service) Revoke(ctx context.Context, by actor.Actor, key id.ID, ifMatch
 // lockForChange reads a key that by is about to change, and says whether he may.
 func (s *Service) lockForChange(ctx context.Context, tx postgres.Tx, by actor.Actor, key id.ID, ifMatch *int64) (Key, error) {
 	if by.Kind == actor.APIKey {
-		return Key{}, role.ErrSessionRequired
+		return Key{}, actor.ErrSessionRequired
 	}
 	k, err := lock(ctx, tx, key)
 	if err != nil {

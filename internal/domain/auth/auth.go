@@ -66,8 +66,6 @@ var (
 		"The account is suspended; ask an administrator.")
 	ErrRegistrationClosed = fault.New(fault.Forbidden, "registration_closed",
 		"Nobody can register here; ask an administrator for an account.")
-	errSessionEnded = fault.New(fault.Unauthenticated, "invalid_access_token",
-		"The session has ended; sign in again.")
 )
 
 // Deps is what the flows run on.

@@ -19,7 +19,7 @@ import (
 func (s *Service) Reauthenticate(ctx context.Context, by actor.Actor, password secret.Text) (Tokens, error) {
 	a, err := byID(ctx, s.DB, by.UserID)
 	if postgres.NoRows(err) {
-		return Tokens{}, errSessionEnded
+		return Tokens{}, actor.ErrSession
 	}
 	if err != nil {
 		return Tokens{}, err
@@ -54,7 +54,7 @@ func (s *Service) Reauthenticate(ctx context.Context, by actor.Actor, password s
 		return s.Limits.GiveBack(ctx, tx, attempt)
 	})
 	if errors.Is(err, fault.ErrNotFound) {
-		return Tokens{}, errSessionEnded
+		return Tokens{}, actor.ErrSession
 	}
 	if err != nil {
 		return Tokens{}, err

@@ -119,7 +119,7 @@ func (s *Service) reassign(
 	change func(context.Context, postgres.Tx, heldRole, actor.Permissions) (bool, error),
 ) error {
 	if by.Kind == actor.APIKey {
-		return ErrSessionRequired
+		return actor.ErrSessionRequired
 	}
 	if !by.May(AssignPermission) {
 		return actor.Denied(AssignPermission)

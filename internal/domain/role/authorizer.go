@@ -213,7 +213,7 @@ func (a Authorizer) GrantNames(
 		return nil
 	}
 	if by.Kind == actor.APIKey {
-		return ErrSessionRequired
+		return actor.ErrSessionRequired
 	}
 	if !by.May(AssignPermission) {
 		return actor.Denied(AssignPermission)

@@ -109,8 +109,6 @@ var (
 		"The role would inherit from itself, directly or through other roles.")
 	ErrLastAdmin = fault.New(fault.Conflict, "last_admin",
 		"This would leave no active, verified administrator who can sign in; make another one first.")
-	// ErrSessionRequired refuses API keys, which never touch roles.
-	ErrSessionRequired = fault.New(fault.Forbidden, "session_required", "This needs a signed-in session; an API key cannot do it.")
 )
 
 var namePattern = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
