@@ -21,7 +21,7 @@ func TestMigrateByHand(t *testing.T) {
 	read := func(wantCode int) (s status) {
 		out, errs, code := run(t, env, "migrate", "status", "--json")
 		require.Equal(t, wantCode, code, errs)
-		require.NoError(t, json.Unmarshal([]byte(out), &s))
+		require.NoError(t, json.Unmarshal([]byte(out), &s), errs)
 		return s
 	}
 	all := read(1)

@@ -125,6 +125,7 @@ func TestStopFinishesWhatItHasBegun(t *testing.T) {
 	}()
 	watcher := p.db(t)
 	eventually(t, "the request waits", func() bool {
+		require.Empty(t, answered)
 		var waiting bool
 		require.NoError(t, watcher.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
 			WHERE datname = current_database() AND wait_event_type = 'Lock' AND usename = current_user)`).Scan(&waiting))
