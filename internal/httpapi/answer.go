@@ -78,6 +78,15 @@ func (p *Paging) position(s *Server, by actor.Actor, route string, binding ...st
 	return s.cursors.Decode(listBinding(by, route, binding), p.Cursor)
 }
 
+// after is position for lists by time.
+func (p *Paging) after(s *Server, by actor.Actor, route string, binding ...string) (*page.Position, error) {
+	keys, err := p.position(s, by, route, binding...)
+	if err != nil {
+		return nil, err
+	}
+	return page.ParsePosition(keys)
+}
+
 // list answers with a page. rows may hold one more than the limit: that one says that there is a next page. keys are the
 // sort keys of a row, as position will return them.
 func list[R, B any](ctx context.Context, s *Server, by actor.Actor, p *Paging, route string, binding []string,

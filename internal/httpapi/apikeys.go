@@ -136,23 +136,15 @@ func (s *Server) listKeys(ctx context.Context, by actor.Actor, in *keyListInput)
 		return nil, err
 	}
 	binding := []string{in.Sort, in.Scope, f.UserID.String(), in.Status, in.Environment}
-	cursor, err := in.position(s, by, route, binding...)
-	if err != nil {
+	if f.After, err = in.after(s, by, route, binding...); err != nil {
 		return nil, err
-	}
-	if cursor != nil {
-		at, row, err := timePosition(cursor)
-		if err != nil {
-			return nil, err
-		}
-		f.After = &apikey.Position{CreatedAt: at, ID: row}
 	}
 	keys, err := s.Keys.List(ctx, by, f)
 	if err != nil {
 		return nil, err
 	}
 	return list(ctx, s, by, &in.Paging, route, binding, keys,
-		func(k apikey.Key) []string { return timeKeys(k.CreatedAt, k.ID) }, encodeKey), nil
+		func(k apikey.Key) []string { return page.Position{Time: k.CreatedAt, ID: k.ID}.Keys() }, encodeKey), nil
 }
 
 func (s *Server) currentKey(ctx context.Context, by actor.Actor, _ *struct{}) (*single[APIKey], error) {
@@ -224,21 +216,4 @@ func filterID(name, text string) (id.ID, error) {
 		return id.Nil, fault.InvalidField("query/"+name, "invalid_format", "Give an id, a UUID.")
 	}
 	return u, nil
-}
-
-// timeKeys are the sort keys of a row in a list by time, ties by id; timePosition reads them back.
-func timeKeys(at time.Time, row id.ID) []string {
-	return []string{at.UTC().Format(time.RFC3339Nano), row.String()}
-}
-
-func timePosition(keys []string) (time.Time, id.ID, error) {
-	if len(keys) != 2 {
-		return time.Time{}, id.Nil, page.ErrInvalidCursor
-	}
-	at, err := time.Parse(time.RFC3339Nano, keys[0])
-	row, ok := id.Parse(keys[1])
-	if err != nil || !ok {
-		return time.Time{}, id.Nil, page.ErrInvalidCursor
-	}
-	return at, row, nil
 }

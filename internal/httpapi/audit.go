@@ -11,6 +11,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/page"
 )
 
 // AuditEvent is one event of the audit log.
@@ -141,23 +142,15 @@ func (s *Server) listEvents(ctx context.Context, by actor.Actor, in *eventListIn
 		in.Sort, f.ActorID.String(), f.TargetID.String(), in.TargetType, in.Action, in.Outcome, f.IP.Unmap().String(),
 		in.From.UTC().Format(time.RFC3339Nano), in.To.UTC().Format(time.RFC3339Nano),
 	}
-	cursor, err := in.position(s, by, route, binding...)
-	if err != nil {
+	if f.After, err = in.after(s, by, route, binding...); err != nil {
 		return nil, err
-	}
-	if cursor != nil {
-		at, event, err := timePosition(cursor)
-		if err != nil {
-			return nil, err
-		}
-		f.After = &audit.Position{Time: at, ID: event}
 	}
 	events, err := s.Audit.List(ctx, by, f)
 	if err != nil {
 		return nil, err
 	}
 	return list(ctx, s, by, &in.Paging, route, binding, events,
-		func(e audit.Recorded) []string { return timeKeys(e.Time, e.ID) }, encodeEvent), nil
+		func(e audit.Recorded) []string { return page.Position{Time: e.Time, ID: e.ID}.Keys() }, encodeEvent), nil
 }
 
 func (s *Server) getEvent(ctx context.Context, by actor.Actor, in *Identified) (*single[AuditEvent], error) {

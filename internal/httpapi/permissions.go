@@ -35,7 +35,7 @@ func encodeCreatedPermission(p role.Permission) *single[RegisteredPermission] {
 
 func (s *Server) listPermissions(ctx context.Context, by actor.Actor, in *ByCreation) (*listing[RegisteredPermission], error) {
 	const route = "GET /permissions"
-	f := role.PermissionFilter{Limit: in.Limit + 1, Ascending: in.Sort == "created_at"}
+	f := role.PermissionFilter{Limit: in.Limit + 1, Ascending: in.ascending()}
 	cursor, err := in.position(s, by, route, in.Sort)
 	if err != nil {
 		return nil, err

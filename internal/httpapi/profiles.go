@@ -186,7 +186,7 @@ func (s *Server) listProfiles(ctx context.Context, by actor.Actor, in *struct {
 },
 ) (*listing[Profile], error) {
 	const route = "GET /profiles"
-	after, err := in.position(s, by, route, in.Search)
+	after, err := in.after(s, by, route, in.Search)
 	if err != nil {
 		return nil, err
 	}
@@ -194,6 +194,6 @@ func (s *Server) listProfiles(ctx context.Context, by actor.Actor, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	return list(ctx, s, by, &in.Paging, route, []string{in.Search}, found, profile.Listed.SortKeys,
+	return list(ctx, s, by, &in.Paging, route, []string{in.Search}, found, func(l profile.Listed) []string { return l.Position().Keys() },
 		func(l profile.Listed) Profile { return encodeProfile(l.Profile) }), nil
 }

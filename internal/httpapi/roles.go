@@ -6,6 +6,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/page"
 )
 
 // Role is a role: what it gives and who has it.
@@ -57,29 +58,20 @@ type ByCreation struct {
 	Sort string `query:"sort" enum:"created_at,-created_at" default:"-created_at"`
 }
 
-func (in *ByCreation) filter(s *Server, by actor.Actor, route string, binding ...string) (role.Filter, error) {
-	f := role.Filter{Limit: in.Limit + 1, Ascending: in.Sort == "created_at"}
-	cursor, err := in.position(s, by, route, append(binding, in.Sort)...)
-	if err != nil || cursor == nil {
-		return f, err
-	}
-	at, row, err := timePosition(cursor)
-	f.After = &role.Position{CreatedAt: at, ID: row}
-	return f, err
-}
+func (in *ByCreation) ascending() bool { return in.Sort == "created_at" }
 
 func (s *Server) listRoles(ctx context.Context, by actor.Actor, in *ByCreation) (*listing[Role], error) {
 	const route = "GET /roles"
-	f, err := in.filter(s, by, route)
+	after, err := in.after(s, by, route, in.Sort)
 	if err != nil {
 		return nil, err
 	}
-	roles, err := s.Roles.List(ctx, by, f)
+	roles, err := s.Roles.List(ctx, by, role.Filter{Limit: in.Limit + 1, Ascending: in.ascending(), After: after})
 	if err != nil {
 		return nil, err
 	}
 	return list(ctx, s, by, &in.Paging, route, []string{in.Sort}, roles,
-		func(r role.Role) []string { return timeKeys(r.CreatedAt, r.ID) }, encodeRole), nil
+		func(r role.Role) []string { return page.Position{Time: r.CreatedAt, ID: r.ID}.Keys() }, encodeRole), nil
 }
 
 func (s *Server) createRole(ctx context.Context, by actor.Actor, in *struct{ Body NewRole }) (*single[Role], error) {
@@ -166,14 +158,14 @@ func (s *Server) listRoleUsers(ctx context.Context, by actor.Actor, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	f, err := in.filter(s, by, route, target.String())
+	after, err := in.after(s, by, route, target.String(), in.Sort)
 	if err != nil {
 		return nil, err
 	}
-	holders, err := s.Roles.Users(ctx, by, target, f)
+	holders, err := s.Roles.Users(ctx, by, target, role.Filter{Limit: in.Limit + 1, Ascending: in.ascending(), After: after})
 	if err != nil {
 		return nil, err
 	}
 	return list(ctx, s, by, &in.Paging, route, []string{target.String(), in.Sort}, holders,
-		func(h role.Holder) []string { return timeKeys(h.CreatedAt, h.UserID) }, encodeHolder), nil
+		func(h role.Holder) []string { return page.Position{Time: h.CreatedAt, ID: h.UserID}.Keys() }, encodeHolder), nil
 }

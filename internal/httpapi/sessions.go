@@ -6,6 +6,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/page"
 )
 
 // ActiveSession is a sign-in on one device.
@@ -22,24 +23,16 @@ type ActiveSession struct {
 
 func (s *Server) listSessions(ctx context.Context, by actor.Actor, in *ByCreation) (*listing[ActiveSession], error) {
 	const route = "GET /auth/sessions"
-	f := session.Filter{Limit: in.Limit + 1, Ascending: in.Sort == "created_at"}
-	cursor, err := in.position(s, by, route, in.Sort)
+	after, err := in.after(s, by, route, in.Sort)
 	if err != nil {
 		return nil, err
 	}
-	if cursor != nil {
-		at, row, err := timePosition(cursor)
-		if err != nil {
-			return nil, err
-		}
-		f.After = &session.Position{CreatedAt: at, ID: row}
-	}
-	sessions, err := s.Sessions.List(ctx, by, f)
+	sessions, err := s.Sessions.List(ctx, by, session.Filter{Limit: in.Limit + 1, Ascending: in.ascending(), After: after})
 	if err != nil {
 		return nil, err
 	}
 	return list(ctx, s, by, &in.Paging, route, []string{in.Sort}, sessions,
-		func(r session.Session) []string { return timeKeys(r.CreatedAt, r.ID) },
+		func(r session.Session) []string { return page.Position{Time: r.CreatedAt, ID: r.ID}.Keys() },
 		func(r session.Session) ActiveSession { return encodeSession(r, by) }), nil
 }
 

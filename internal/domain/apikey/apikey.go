@@ -11,6 +11,7 @@ import (
 
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/page"
 	"github.com/user-management-service/ums/internal/platform/patch"
 	"github.com/user-management-service/ums/internal/platform/ratelimit"
 	"github.com/user-management-service/ums/internal/platform/secret"
@@ -113,13 +114,7 @@ type Filter struct {
 
 	Limit     int
 	Ascending bool
-	After     *Position // rows behind this one; nil: from the start
-}
-
-// Position is the place of a key in a list: by creation, ties by id.
-type Position struct {
-	CreatedAt time.Time
-	ID        id.ID
+	After     *page.Position // rows behind this one; nil: from the start
 }
 
 // Config says how long keys live.

@@ -16,6 +16,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/page"
 	"github.com/user-management-service/ums/internal/platform/patch"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/token"
@@ -300,7 +301,7 @@ func TestListFiltersAndWalks(t *testing.T) {
 	b.exec(`UPDATE api_keys SET created_at = date_trunc('second', now())`)
 	for _, ascending := range []bool{false, true} {
 		var seen []string
-		var after *apikey.Position
+		var after *page.Position
 		for {
 			rows, err := b.keys.List(b.ctx, owner, apikey.Filter{Limit: 1, Ascending: ascending, After: after})
 			require.NoError(t, err)
@@ -308,7 +309,7 @@ func TestListFiltersAndWalks(t *testing.T) {
 				break
 			}
 			seen = append(seen, rows[0].ID.String())
-			after = &apikey.Position{CreatedAt: rows[0].CreatedAt, ID: rows[0].ID}
+			after = &page.Position{Time: rows[0].CreatedAt, ID: rows[0].ID}
 		}
 		require.Len(t, seen, 4)
 		require.Equal(t, ascending, seen[0] < seen[1] && seen[1] < seen[2] && seen[2] < seen[3])

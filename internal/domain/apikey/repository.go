@@ -183,7 +183,7 @@ func list(ctx context.Context, db postgres.DB, f Filter) ([]Key, error) {
 		order, behind = "ASC", ">"
 	}
 	if f.After != nil {
-		add("(k.created_at, k.id) "+behind+" (?, ?)", f.After.CreatedAt, f.After.ID)
+		add("(k.created_at, k.id) "+behind+" (?, ?)", f.After.Time, f.After.ID)
 	}
 	args = append(args, f.Limit)
 	rows, err := db.Query(ctx, `SELECT`+columns+` FROM api_keys k`+newestSecret+`

@@ -17,6 +17,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/page"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/postgres/pgtest"
 	"github.com/user-management-service/ums/internal/platform/secret"
@@ -261,7 +262,7 @@ func TestFiltersAndWalk(t *testing.T) {
 	}
 	for _, ascending := range []bool{false, true} {
 		var seen []id.ID
-		var last *audit.Position
+		var last *page.Position
 		for {
 			events, err := log.List(t.Context(), auditor, audit.Filter{Limit: 2, Ascending: ascending, After: last})
 			require.NoError(t, err)
@@ -275,7 +276,7 @@ func TestFiltersAndWalk(t *testing.T) {
 					require.Equal(t, ascending, e.Time.After(last.Time))
 				}
 				seen = append(seen, e.ID)
-				last = &audit.Position{Time: e.Time, ID: e.ID}
+				last = &page.Position{Time: e.Time, ID: e.ID}
 			}
 		}
 		require.Len(t, seen, 5)

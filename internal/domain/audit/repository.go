@@ -13,6 +13,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/page"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 )
 
@@ -63,14 +64,8 @@ type Filter struct {
 	From, To           time.Time // from inclusive, to exclusive
 
 	Ascending bool
-	After     *Position // keyset: events behind this one
+	After     *page.Position // keyset: events behind this one
 	Limit     int
-}
-
-// Position is the place of an event in a list.
-type Position struct {
-	Time time.Time
-	ID   id.ID
 }
 
 const columns = `

@@ -132,8 +132,8 @@ func list(ctx context.Context, db postgres.DB, f Filter, all bool) ([]*row, erro
 		where = append(where, "(lower(p.given_name) "+match+" OR lower(p.family_name) "+match+" OR lower(p.nickname) "+match+
 			" OR lower(concat_ws(' ', p.given_name, p.family_name)) "+match+")")
 	}
-	if f.after != nil {
-		args = append(args, f.after.createdAt, f.after.id)
+	if f.After != nil {
+		args = append(args, f.After.Time, f.After.ID)
 		where = append(where, fmt.Sprintf("(u.created_at, u.id) < ($%d, $%d)", len(args)-1, len(args)))
 	}
 	rows, err := db.Query(ctx, "SELECT "+columns+" WHERE "+strings.Join(where, " AND ")+

@@ -3,7 +3,6 @@ package profile
 import (
 	"context"
 	"reflect"
-	"strconv"
 	"time"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
@@ -146,16 +145,9 @@ const maxSearch = 200
 
 // Filter narrows a list; zero members do not.
 type Filter struct {
-	Search string   // part of a name or nickname, in any case
-	After  []string // SortKeys of the last row of the page before
+	Search string         // part of a name or nickname, in any case
+	After  *page.Position // profiles behind this one; nil: from the start
 	Limit  int
-
-	after *position
-}
-
-type position struct {
-	createdAt time.Time
-	id        id.ID
 }
 
 // Listed is a profile in a list.
@@ -164,10 +156,8 @@ type Listed struct {
 	createdAt time.Time
 }
 
-// SortKeys returns its place in the list, for a cursor.
-func (l Listed) SortKeys() []string {
-	return []string{strconv.FormatInt(l.createdAt.UnixMilli(), 10), l.UserID.String()}
-}
+// Position is its place in the list, which goes by the account's creation.
+func (l Listed) Position() page.Position { return page.Position{Time: l.createdAt, ID: l.UserID} }
 
 // List returns at most f.Limit profiles, those of the newest accounts first: the public parts of public ones of active
 // accounts, and everything of all with profiles:read.
@@ -177,12 +167,6 @@ func (s *Service) List(ctx context.Context, by actor.Actor, f Filter) ([]Listed,
 		text.Line(&v, "query/search", f.Search, maxSearch)
 		if err := v.Err(); err != nil {
 			return nil, err
-		}
-	}
-	if f.After != nil {
-		var ok bool
-		if f.after, ok = parsePosition(f.After); !ok {
-			return nil, page.ErrInvalidCursor
 		}
 	}
 	all := by.May(ReadPermission)
@@ -198,13 +182,4 @@ func (s *Service) List(ctx context.Context, by actor.Actor, f Filter) ([]Listed,
 		}
 	}
 	return listed, nil
-}
-
-func parsePosition(keys []string) (*position, bool) {
-	if len(keys) != 2 {
-		return nil, false
-	}
-	ms, err := strconv.ParseInt(keys[0], 10, 64)
-	owner, ok := id.Parse(keys[1])
-	return &position{time.UnixMilli(ms).UTC(), owner}, ok && err == nil
 }

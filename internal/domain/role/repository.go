@@ -99,7 +99,7 @@ func (f Filter) keyset(table string, args ...any) (string, []any) {
 	}
 	sql := ""
 	if f.After != nil {
-		args = append(args, f.After.CreatedAt, f.After.ID)
+		args = append(args, f.After.Time, f.After.ID)
 		sql = fmt.Sprintf(" WHERE (%[1]s.created_at, %[1]s.id) %[2]s ($%[3]d, $%[4]d)", table, behind, len(args)-1, len(args))
 	}
 	args = append(args, f.Limit)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/page"
 	"github.com/user-management-service/ums/internal/platform/patch"
 )
 
@@ -86,17 +87,11 @@ type Source struct {
 	Roles      []string // every role held, directly or by inheritance, whose content has it; sorted names
 }
 
-// Position is the place of a row in a list: by creation, ties by id.
-type Position struct {
-	CreatedAt time.Time
-	ID        id.ID
-}
-
 // Filter says which part of a list is wanted. At most Limit rows come back, newest first unless Ascending.
 type Filter struct {
 	Limit     int
 	Ascending bool
-	After     *Position // rows behind this one; nil: from the start
+	After     *page.Position // rows behind this one; nil: from the start
 }
 
 // Refusals that concern roles.

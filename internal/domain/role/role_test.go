@@ -17,6 +17,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/page"
 	"github.com/user-management-service/ums/internal/platform/patch"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/postgres/pgtest"
@@ -354,16 +355,16 @@ func TestLists(t *testing.T) {
 			var seen []id.ID
 			f := role.Filter{Limit: 2, Ascending: ascending}
 			for {
-				page, err := b.Users(b.ctx, b.root, target, f)
+				holders, err := b.Users(b.ctx, b.root, target, f)
 				require.NoError(t, err)
-				if len(page) == 0 {
+				if len(holders) == 0 {
 					break
 				}
-				for _, h := range page {
+				for _, h := range holders {
 					seen = append(seen, h.UserID)
 				}
-				last := page[len(page)-1]
-				f.After = &role.Position{CreatedAt: last.CreatedAt, ID: last.UserID}
+				last := holders[len(holders)-1]
+				f.After = &page.Position{Time: last.CreatedAt, ID: last.UserID}
 			}
 			require.Len(t, seen, want)
 			slices.SortFunc(seen, func(a, b id.ID) int { return slices.Compare(a[:], b[:]) })

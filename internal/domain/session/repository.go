@@ -152,7 +152,7 @@ func list(ctx context.Context, db postgres.DB, user id.ID, f Filter) ([]Session,
 		order, behind = "ASC", ">"
 	}
 	if f.After != nil {
-		at, after = &f.After.CreatedAt, &f.After.ID
+		at, after = &f.After.Time, &f.After.ID
 	}
 	rows, err := db.Query(ctx, fmt.Sprintf(`
 		SELECT id, device_name, user_agent, ip, created_at, last_used_at, least(idle_expires_at, expires_at) AS expires_at

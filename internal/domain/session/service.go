@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
@@ -13,6 +12,7 @@ import (
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/keyring"
+	"github.com/user-management-service/ums/internal/platform/page"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/ratelimit"
 	"github.com/user-management-service/ums/internal/platform/token"
@@ -130,13 +130,7 @@ func (s *Service) Reauthenticated(ctx context.Context, tx postgres.Tx, by actor.
 type Filter struct {
 	Limit     int
 	Ascending bool
-	After     *Position
-}
-
-// Position is the place of a session in a list.
-type Position struct {
-	CreatedAt time.Time
-	ID        id.ID
+	After     *page.Position
 }
 
 // List returns at most f.Limit of the caller's own sessions.

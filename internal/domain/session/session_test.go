@@ -18,6 +18,7 @@ import (
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/keyring"
+	"github.com/user-management-service/ums/internal/platform/page"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/postgres/pgtest"
 	"github.com/user-management-service/ums/internal/platform/secret"
@@ -290,7 +291,7 @@ func TestTOK15(t *testing.T) {
 		first, err := b.List(ctx, current, session.Filter{Limit: 2, Ascending: ascending})
 		require.NoError(t, err)
 		require.Len(t, first, 2)
-		last := session.Position{CreatedAt: first[1].CreatedAt, ID: first[1].ID}
+		last := page.Position{Time: first[1].CreatedAt, ID: first[1].ID}
 		rest, err := b.List(ctx, current, session.Filter{Limit: 2, Ascending: ascending, After: &last})
 		require.NoError(t, err)
 		require.Len(t, rest, 1)
