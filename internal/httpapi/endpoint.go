@@ -161,6 +161,11 @@ func (s *Server) serve(route *Route, w http.ResponseWriter, r *http.Request, nex
 }
 
 func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) error {
+	if len(r.TransferEncoding) > 0 {
+		// It may have had a Content-Length as well, which net/http has hidden: then nothing else may come on this connection
+		// (RFC 9112, section 6.1). Nor does net/http wait for chunks that nobody will read before it answers.
+		w.Header().Set("Connection", "close")
+	}
 	if c.route.writes() && r.ContentLength != 0 {
 		if err := checkMedia(c.route, r); err != nil {
 			return err

@@ -54,8 +54,8 @@ func dial(t *testing.T, s *apptest.Service, request string) net.Conn {
 	conn, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(s.Base(), "http://"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
-	_, _ = io.WriteString(conn, request) // the server may answer and close before it has read all
+	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second))) // less than the service waits for a body
+	_, _ = io.WriteString(conn, request)                                 // the server may answer and close before it has read all
 	return conn
 }
 
@@ -96,6 +96,7 @@ func TestHTTP03_BodiesOfOtherKinds(t *testing.T) {
 	head := "POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 	chunk := fmt.Sprintf("%x\r\n%s\r\n", 64<<10, strings.Repeat(" ", 64<<10))
 	res := wire(t, s, head+"Transfer-Encoding: chunked\r\n\r\n"+strings.Repeat(chunk, 20)) // and it would go on
+	require.Equal(t, 401, wire(t, s, strings.Replace(head, "auth/login", "users", 1)+"Transfer-Encoding: chunked\r\n\r\n"+chunk).StatusCode)
 	require.Equal(t, 413, res.StatusCode)
 	require.True(t, res.Close)
 	res = wire(t, s, head+"Content-Length: 99999999999\r\n\r\n{")
@@ -117,6 +118,7 @@ func TestHTTP03_BodiesOfOtherKinds(t *testing.T) {
 	// With both, the chunks count and the length does not (RFC 9112, section 6.3): what follows them is no body.
 	res = wire(t, s, head+"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
 	require.Contains(t, []int{400, 422}, res.StatusCode)
+	require.True(t, res.Close)
 	s.GET(t, "/livez").Want(t, 200)
 }
 
