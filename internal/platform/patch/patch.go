@@ -4,6 +4,8 @@ package patch
 import (
 	"bytes"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -56,8 +58,8 @@ type TooLargeError struct{ Bound string }
 func (e *TooLargeError) Error() string { return "the object exceeds " + e.Bound }
 
 // Merge applies a merge patch to an object, deeply. The result is at most 16 KiB and 8 levels deep, else a
-// *TooLargeError is returned. An empty target is an empty object; a null or empty patch clears. Values are moved as
-// they are written: a number keeps all its digits.
+// *TooLargeError is returned; numbers count as jsonb gives them back, without an exponent. An empty target is an empty
+// object; a null or empty patch clears. Values are moved as they are written: a number keeps all its digits.
 func Merge(target, patch jsontext.Value) (jsontext.Value, error) {
 	merged, err := merge(target, patch)
 	if err != nil {
@@ -66,7 +68,7 @@ func Merge(target, patch jsontext.Value) (jsontext.Value, error) {
 	if merged.Kind() != '{' {
 		merged = jsontext.Value("{}")
 	}
-	if len(merged) > MaxObjectBytes {
+	if plainSize(merged) > MaxObjectBytes {
 		return nil, &TooLargeError{"16 KiB"}
 	}
 	if depth(merged) > MaxObjectDepth {
@@ -111,6 +113,36 @@ func merge(target, patch jsontext.Value) (jsontext.Value, error) {
 		return nil, fmt.Errorf("write merged object: %w", err)
 	}
 	return out, nil
+}
+
+// plainSize returns how many bytes a well-formed value has when its numbers are written without an exponent, at least.
+// PostgreSQL writes jsonb so: five bytes become three hundred, and an exponent that it cannot write it refuses.
+func plainSize(v jsontext.Value) int {
+	size, dec := len(v), jsontext.NewDecoder(bytes.NewReader(v))
+	for {
+		tok, err := dec.ReadToken()
+		if err != nil {
+			return size
+		}
+		if tok.Kind() == '0' {
+			size += plainGrowth(tok.String())
+		}
+	}
+}
+
+// plainGrowth returns by how many bytes a number grows without its exponent; 0 for one that has none.
+func plainGrowth(number string) int {
+	i := strings.IndexAny(number, "eE")
+	if i < 0 {
+		return 0
+	}
+	exponent, err := strconv.Atoi(number[i+1:])
+	if err != nil || exponent > MaxObjectBytes || exponent < -MaxObjectBytes {
+		return MaxObjectBytes
+	}
+	whole, fraction, _ := strings.Cut(number[:i], ".")
+	plain := max(len(whole)+exponent, 1) + max(len(fraction)-exponent, 0)
+	return max(plain-len(number), 0)
 }
 
 // depth returns how many levels of objects and arrays a well-formed value has.

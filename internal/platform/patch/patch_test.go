@@ -58,6 +58,27 @@ func TestMergeIsBounded(t *testing.T) {
 	require.Error(t, err)
 }
 
+// jsonb writes numbers without an exponent and refuses what is longer than it can write.
+func TestMergeBoundsNumbersAsTheyComeBack(t *testing.T) {
+	t.Parallel()
+	list := func(number string, n int) jsontext.Value {
+		return jsontext.Value(`{"a":[` + strings.TrimSuffix(strings.Repeat(number+",", n), ",") + `]}`)
+	}
+	for _, fits := range []jsontext.Value{list("1e300", 50), list("-1.5E-300", 50), list("1e2", 3200), list("0e0", 1), list("12.5e1", 2000)} {
+		_, err := patch.Merge(nil, fits)
+		require.NoError(t, err)
+	}
+	for _, number := range []string{"1e300", "1E+300", "-1.5e-300", "123.456e297"} {
+		_, err := patch.Merge(nil, list(number, 60))
+		var tooLarge *patch.TooLargeError
+		require.ErrorAs(t, err, &tooLarge, number)
+	}
+	for _, number := range []string{"1e-16384", "0e20000", "0e-99999", "0e99999999999999999999", "1e-99999999999999999999"} {
+		_, err := patch.Merge(nil, list(number, 1))
+		require.Error(t, err, number)
+	}
+}
+
 // Merge is the RFC's own pseudo code, for any two objects; and doing it twice changes nothing.
 func TestMergeIsTheStandards(t *testing.T) {
 	t.Parallel()
