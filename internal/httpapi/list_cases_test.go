@@ -190,9 +190,12 @@ func TestHTTP11_OneOfTwoEditsWins(t *testing.T) {
 		path string
 		edit string
 	}{
-		{by: me, path: "/users/me", edit: "display_name"}, {by: root, path: "/users/" + id, edit: "external_id"},
-		{by: me, path: "/profiles/me", edit: "nickname"}, {by: root, path: "/profiles/" + id, edit: "given_name"},
-		{by: root, path: "/roles/" + role, edit: "description"}, {by: root, path: "/api-keys/" + key, edit: "name"},
+		{by: me, path: "/users/me", edit: "display_name"},
+		{by: root, path: "/users/" + id, edit: "external_id"},
+		{by: me, path: "/profiles/me", edit: "nickname"},
+		{by: root, path: "/profiles/" + id, edit: "given_name"},
+		{by: root, path: "/roles/" + role, edit: "description"},
+		{by: root, path: "/api-keys/" + key, edit: "name"},
 	} {
 		first := target.by.GET(t, target.path).Want(t, 200).Header.Get("ETag")
 		require.Regexp(t, `^"[0-9]+"$`, first, "strong")

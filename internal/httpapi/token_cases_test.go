@@ -193,7 +193,9 @@ func TestTOK08_HeadersThatBringAKey(t *testing.T) {
 		tokens[name+" without kid"] = f.sign(h, f.claims, theirs)
 	}
 	for _, kid := range []any{
-		"../../../../dev/null", "/dev/null", "' OR 1=1 --", "1; SELECT pg_sleep(9)", strings.Repeat("k", 2000), "unknown", "", nil, 1, []string{f.key.ID}, mine.URL,
+		"../../../../dev/null", "/dev/null", "' OR 1=1 --", "1; SELECT pg_sleep(9)", strings.Repeat("k", 2000), "unknown", "", nil, 1,
+		[]string{f.key.ID},
+		mine.URL,
 		f.key.ID + " ", strings.ToLower(f.key.ID) + "\u0000", "file:///etc/passwd",
 	} {
 		h := f.header()
