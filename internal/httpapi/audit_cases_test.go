@@ -221,7 +221,7 @@ func TestAUD05_HostileText(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t)
 	root := s.Admin(t)
-	agent := `=cmd|' /C calc'!A0 "},{"forged":true} ‮` + strings.Repeat("x", 8000)
+	agent := `=cmd|' /C calc'!A0 "},{"forged":true} ` + "\u202e" + strings.Repeat("x", 8000)
 	formula := "=HYPERLINK(\"http://evil.test\",\"x\")"
 	id := root.With("User-Agent", agent).With("X-Request-Id", "x\u2028y{\"a\":1}").POST(t, "/users", doc{"kind": "service", "display_name": formula}).Want(t, 201).String(t, "id")
 	e := root.GET(t, "/audit-events?target_id="+id).Want(t, 200)

@@ -222,7 +222,7 @@ func route(t *testing.T, name string) *httpapi.Route {
 
 var hostile = []string{
 	"", " ", "x", "-1", "0", "99999999999999999999", "1e3", "1.0", "true", "null", "NaN", "'", "' OR 1=1 --", "%", "_", `\`, "$1", "{}", "[]",
-	"\x00", "\xff\xfe", "\uffff", "‮", "a\r\nb", "2026-01-01", "2026-13-01T00:00:00Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z",
+	"\x00", "\xff\xfe", "\uffff", "\u202e", "a\r\nb", "2026-01-01", "2026-13-01T00:00:00Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z",
 	"-2026-01-01T00:00:00Z", "2026-01-01T00:00:00+99:99", "2026-01-01T00:00:60Z", "294277-01-01T00:00:00Z", "01990000-0000-7000-8000-00000000000g",
 	"{01990000-0000-7000-8000-000000000000}", "urn:uuid:01990000-0000-7000-8000-000000000000", "01990000000070008000000000000000",
 	"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff", "../../etc/passwd", "created_at;DROP TABLE users",
@@ -274,7 +274,7 @@ func TestHTTP06_HostileQueriesAndPaths(t *testing.T) {
 func TestHTTP06_FuzzedCredentials(t *testing.T) {
 	t.Parallel()
 	s := common()
-	random := rand.New(rand.NewPCG(6, 6)) //nolint:gosec // the same thousand in every run
+	random := rand.New(rand.NewPCG(6, 6)) // the same thousand in every run
 	pieces := []string{
 		"Bearer", "bearer", "Basic", "Digest", " ", "  ", "\t", ".", "..", "=", "==", ",", ";", `"`, "\\", "%00", "null", "undefined", "eyJ", "eyJhbGciOiJub25lIn0",
 		"ums_live_", "ums_test_", "ums_", "-", "_", "é", "\xff", "\x7f", "\x01", "{}", "[]", "e30", "AAAA", strings.Repeat("A", 300),
