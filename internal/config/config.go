@@ -70,14 +70,6 @@ type Bootstrap struct {
 // Development says whether shortcuts are allowed.
 func (s Service) Development() bool { return s.Env == "development" }
 
-// Links returns the base of mailed links.
-func (s Service) Links() string {
-	if s.LinkBaseURL != "" {
-		return strings.TrimSuffix(s.LinkBaseURL, "/")
-	}
-	return s.PublicURL
-}
-
 // Load reads the environment, all faults in one error. NAME_FILE reads the value of a secret NAME from a file.
 // It also returns the UMS_ variables that nothing reads: a slip of the pen, or another version's.
 func Load(environ []string) (*Config, []string, error) {

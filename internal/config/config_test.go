@@ -205,7 +205,6 @@ func TestValuesArrive(t *testing.T) {
 	require.Len(t, c.Edge.TrustedProxies, 2)
 	require.Equal(t, []string{"a", "b"}, c.Tokens.Audiences)
 	require.Equal(t, "https://id.example.com", c.Service.PublicURL, "an issuer has one spelling")
-	require.Equal(t, c.Service.PublicURL, c.Service.Links())
 	require.Equal(t, 3*time.Second, c.Sessions.Grace)
 	require.True(t, c.Service.Development(), "an empty variable is an unset one")
 	require.Positive(t, c.Database.MaxConns)

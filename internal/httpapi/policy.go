@@ -7,8 +7,8 @@ import (
 	"github.com/user-management-service/ums/internal/platform/fault"
 )
 
-// FreshFor is how long an authentication counts as recent for calls that need one.
-const FreshFor = 10 * time.Minute
+// freshFor is how long an authentication counts as recent for calls that need one.
+const freshFor = 10 * time.Minute
 
 var (
 	errUnauthenticated = fault.New(fault.Unauthenticated, "unauthenticated",
@@ -39,7 +39,7 @@ type Policy struct {
 	access      admission
 	permissions []string // for permitted: the one; for self and ownOr: what a key needs one of
 	sessionOnly bool     // no key, whatever its scopes
-	fresh       bool     // authenticated within FreshFor
+	fresh       bool     // authenticated within freshFor
 	enrolment   bool     // open to an account that must yet enrol a second factor
 }
 
@@ -67,7 +67,7 @@ func OwnOr(key ...string) Policy { return Policy{access: ownOr, permissions: key
 // SessionOnly refuses keys.
 func (p Policy) SessionOnly() Policy { p.sessionOnly = true; return p }
 
-// Fresh needs an authentication within FreshFor.
+// Fresh needs an authentication within freshFor.
 func (p Policy) Fresh() Policy { p.sessionOnly, p.fresh = true, true; return p }
 
 // Enrolment keeps the route open to an account that a role obliges to a second factor that it lacks.
@@ -95,7 +95,7 @@ func (p Policy) check(by actor.Actor, now time.Time) error {
 			return actor.Denied(p.permissions[0])
 		}
 	}
-	if p.fresh && now.Sub(by.AuthTime) > FreshFor {
+	if p.fresh && now.Sub(by.AuthTime) > freshFor {
 		return errReauthenticate
 	}
 	return nil

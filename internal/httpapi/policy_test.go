@@ -45,7 +45,7 @@ func TestMFA07_FreshnessHasAnEnd(t *testing.T) {
 	for _, c := range []struct {
 		ago  time.Duration
 		want error
-	}{{0, nil}, {FreshFor, nil}, {FreshFor + time.Second, errReauthenticate}, {1000 * time.Hour, errReauthenticate}} {
+	}{{0, nil}, {freshFor, nil}, {freshFor + time.Second, errReauthenticate}, {1000 * time.Hour, errReauthenticate}} {
 		by.AuthTime = now.Add(-c.ago)
 		require.ErrorIs(t, Session().Fresh().check(by, now), c.want, "%s ago", c.ago)
 		require.NoError(t, Session().check(by, now))

@@ -61,8 +61,8 @@ type Service struct{ Deps }
 // NewService returns the service.
 func NewService(d Deps) *Service { return &Service{d} }
 
-// MaxReason is the length of a reason in code points.
-const MaxReason = 500
+// maxReason is the length of a reason in code points.
+const maxReason = 500
 
 // target locks an account for a change that could cost the last administrator, and checks that the caller may touch it.
 // keepAnAdmin must be asked after the change. The administrators are locked before the account: everyone who takes
@@ -107,7 +107,7 @@ func (s *Service) Suspend(ctx context.Context, by actor.Actor, of id.ID, reason 
 		return nil, actor.Denied(user.WritePermission)
 	}
 	var v fault.Validation
-	text.Block(&v, "/reason", reason, MaxReason)
+	text.Block(&v, "/reason", reason, maxReason)
 	if err := v.Err(); err != nil {
 		return nil, err
 	}

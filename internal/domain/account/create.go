@@ -115,13 +115,13 @@ func (s *Service) askToVerify(ctx context.Context, tx postgres.Tx, of id.ID, d u
 	})
 }
 
-// draft checks everything that needs no database, all in one answer.
 // Check returns what is wrong with the values of a new account, all of it, or nil. It asks no database.
 func (s *Service) Check(n New) error {
 	_, err := s.draft(n)
 	return err
 }
 
+// draft checks everything that needs no database, all in one answer.
 func (s *Service) draft(n New) (user.Draft, error) {
 	var v fault.Validation
 	d := user.Draft{Kind: n.Kind, DisplayName: n.DisplayName, ExternalID: n.ExternalID, Status: user.Active}

@@ -204,10 +204,7 @@ func TestCreateIsNotOutrun(t *testing.T) {
 				SELECT FROM pg_locks WHERE NOT granted AND transactionid::text = pg_current_xact_id()::text)`).Scan(&waits)
 			return err == nil && waits
 		}, 2*time.Second, time.Millisecond)
-		if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, owner.UserID); err != nil {
-			return err
-		}
-		_, err := apikey.RevokeAll(ctx, tx, owner.UserID)
+		_, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, owner.UserID)
 		return err
 	})
 	require.NoError(t, err)

@@ -239,15 +239,3 @@ func moment(ctx context.Context, tx postgres.Tx, by actor.Actor) (time.Time, err
 	}
 	return now, nil
 }
-
-// RevokeAll ends every key of an account with tx, and returns how many there were. The caller records why, and
-// announces the change.
-func RevokeAll(ctx context.Context, tx postgres.Tx, user id.ID) (int64, error) {
-	tag, err := tx.Exec(ctx, `
-		UPDATE api_keys SET revoked_at = now(), version = version + 1, updated_at = now()
-		WHERE user_id = $1 AND revoked_at IS NULL`, user)
-	if err != nil {
-		return 0, fmt.Errorf("revoke api keys of account: %w", err)
-	}
-	return tag.RowsAffected(), nil
-}

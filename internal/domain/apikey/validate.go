@@ -21,8 +21,8 @@ import (
 // The bounds of a key's members.
 const (
 	MaxName       = 100 // code points
-	MaxScopes     = 100
-	MaxAllowedIPs = 100
+	maxScopes     = 100
+	maxAllowedIPs = 100
 	MaxRateLimit  = 1_000_000
 	MaxRateWindow = 86_400 // seconds
 )
@@ -45,7 +45,7 @@ func checkScopes(v *fault.Validation, scopes []string) []string {
 	switch {
 	case len(scopes) == 0:
 		v.Add("/scopes", "too_few", "Give at least one permission.")
-	case len(scopes) > MaxScopes:
+	case len(scopes) > maxScopes:
 		v.Add("/scopes", "too_many", "Use at most 100 scopes; a wildcard holds more.")
 		return nil
 	}
@@ -73,7 +73,7 @@ func collect(v *fault.Validation, err error) error {
 // checkNetworks returns the networks in their one spelling, sorted: mapped IPv4 as IPv4, a single address as a network
 // of its own. No network at all is nil: from anywhere.
 func checkNetworks(v *fault.Validation, texts []string) []netip.Prefix {
-	if len(texts) > MaxAllowedIPs {
+	if len(texts) > maxAllowedIPs {
 		v.Add("/allowed_ips", "too_many", "Use at most 100 networks.")
 		return nil
 	}

@@ -87,7 +87,7 @@ func (p personal) empty() bool {
 	return p.Label == nil && p.IP == nil && p.UserAgent == nil && p.Reason == nil && p.Changes == nil
 }
 
-// Commitment returns SHA-256(salt ‖ canonical) of a person's part of an event, as stored in audit_events.
+// commitment returns SHA-256(salt ‖ canonical form), as stored in audit_events.
 func (p personal) commitment(salt []byte) ([]byte, error) {
 	doc, err := json.Marshal(p)
 	if err != nil {

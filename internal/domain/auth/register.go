@@ -145,7 +145,7 @@ func (s *Service) registerActive(ctx context.Context, tx postgres.Tx, by actor.A
 		return Registered{}, err
 	}
 	err = s.OneTime.StartVerification(ctx, tx, onetime.Recipient{
-		UserID: created, Email: in.Email, EmailNorm: in.norm, AuthEpoch: 1,
+		UserID: created, Email: in.Email, EmailNorm: in.norm, AuthEpoch: user.FirstEpoch,
 		Name: orEmpty(in.DisplayName), Locale: orEmpty(in.Locale), From: by.Origin.IP,
 	})
 	if err != nil {

@@ -38,10 +38,10 @@ const (
 // The bounds of the fields, in code points or entries.
 const (
 	MaxName       = 100
-	MaxBio        = 2000
+	maxBio        = 2000
 	MaxURL        = 500
 	MaxLine       = 200 // a line of an address
-	MaxLinks      = 20
+	maxLinks      = 20
 	MaxPostalCode = 20
 )
 
@@ -113,7 +113,7 @@ func (p *Profile) apply(c Changes, today time.Time) error {
 	set("/given_name", &p.GivenName, c.GivenName, line(MaxName))
 	set("/family_name", &p.FamilyName, c.FamilyName, line(MaxName))
 	set("/nickname", &p.Nickname, c.Nickname, line(MaxName))
-	set("/bio", &p.Bio, c.Bio, func(v *fault.Validation, pointer, s string) { text.Block(v, pointer, s, MaxBio) })
+	set("/bio", &p.Bio, c.Bio, func(v *fault.Validation, pointer, s string) { text.Block(v, pointer, s, maxBio) })
 	set("/phone", &p.Phone, c.Phone, checkPhone)
 	set("/website", &p.Website, c.Website, checkURL)
 	set("/birth_date", &p.BirthDate, c.BirthDate, func(v *fault.Validation, pointer, s string) { checkBirthDate(v, pointer, s, today) })
@@ -189,7 +189,7 @@ func mergeLinks(v *fault.Validation, current map[string]string, f patch.Field[ma
 		checkURL(v, "/social_links/"+name, *link)
 		merged[name] = *link
 	}
-	if len(merged) > MaxLinks {
+	if len(merged) > maxLinks {
 		v.Add("/social_links", "too_many", "Give at most 20 links.")
 	}
 	if len(merged) == 0 {

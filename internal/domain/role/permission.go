@@ -48,9 +48,9 @@ type NewPermission struct {
 
 // The bounds of names and lists.
 const (
-	MaxDescription = 500 // code points
-	MaxPermissions = 200 // a role's own grants
-	MaxInherits    = 50  // roles that a role inherits from directly
+	maxDescription = 500 // code points
+	maxPermissions = 200 // a role's own grants
+	maxInherits    = 50  // roles that a role inherits from directly
 )
 
 var (
@@ -78,7 +78,7 @@ func (p NewPermission) validate() error {
 
 func checkDescription(v *fault.Validation, d *string) {
 	if d != nil && *d != "" {
-		text.Block(v, "/description", *d, MaxDescription)
+		text.Block(v, "/description", *d, maxDescription)
 	}
 }
 

@@ -126,10 +126,10 @@ func (p Patch) validate() error {
 }
 
 func checkLists(v *fault.Validation, permissions, inherits []string) {
-	if len(permissions) > MaxPermissions {
+	if len(permissions) > maxPermissions {
 		v.Add("/permissions", "too_many", "Use at most 200 permissions; a wildcard or an inherited role holds more.")
 	}
-	if len(inherits) > MaxInherits {
+	if len(inherits) > maxInherits {
 		v.Add("/inherits", "too_many", "Inherit from at most 50 roles directly.")
 	}
 }

@@ -184,7 +184,7 @@ func (u *User) apply(c AdminChanges, invalid error) (map[string]audit.Change, er
 	}
 	line("display_name", &u.DisplayName, c.DisplayName.Set, c.DisplayName.Pointer(), CheckDisplayName)
 	line("locale", &u.Locale, c.Locale.Set, c.Locale.Pointer(), func(*fault.Validation, string, string) {})
-	line("timezone", &u.Timezone, c.Timezone.Set, c.Timezone.Pointer(), CheckTimezone)
+	line("timezone", &u.Timezone, c.Timezone.Set, c.Timezone.Pointer(), checkTimezone)
 	line("external_id", &u.ExternalID, c.ExternalID.Set, c.ExternalID.Pointer(), CheckExternalID)
 	if u.Kind == Program && u.DisplayName == nil {
 		v.Add("/display_name", "required", "A service account needs a name.")

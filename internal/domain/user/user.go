@@ -49,10 +49,10 @@ const (
 // FirstEpoch is the epoch of a new account.
 const FirstEpoch int64 = 1
 
-// MaxDisplayName and MaxExternalID are lengths in code points.
+// Lengths in code points.
 const (
-	MaxDisplayName = 120
-	MaxExternalID  = 255
+	maxDisplayName = 120
+	maxExternalID  = 255
 	maxLocale      = 35 // RFC 5646, section 4.4.1
 )
 
@@ -111,12 +111,12 @@ type AdminChanges struct {
 
 // CheckDisplayName records what is wrong with a name.
 func CheckDisplayName(v *fault.Validation, pointer, name string) {
-	text.Line(v, pointer, name, MaxDisplayName)
+	text.Line(v, pointer, name, maxDisplayName)
 }
 
 // CheckExternalID records what is wrong with another system's name for the account.
 func CheckExternalID(v *fault.Validation, pointer, name string) {
-	text.Line(v, pointer, name, MaxExternalID)
+	text.Line(v, pointer, name, maxExternalID)
 }
 
 // ParseLocale returns the canonical form of a BCP 47 language tag, or records what is wrong with it.
@@ -132,8 +132,8 @@ func ParseLocale(v *fault.Validation, pointer, tag string) string {
 
 var zoneName = regexp.MustCompile(`^[A-Z][A-Za-z0-9+_-]*(/[A-Z][A-Za-z0-9+_-]*){0,2}$`)
 
-// CheckTimezone records what is wrong with the name of a time zone.
-func CheckTimezone(v *fault.Validation, pointer, name string) {
+// checkTimezone records what is wrong with the name of a time zone.
+func checkTimezone(v *fault.Validation, pointer, name string) {
 	if zoneName.MatchString(name) && name != "Local" {
 		if _, err := time.LoadLocation(name); err == nil {
 			return

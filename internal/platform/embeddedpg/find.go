@@ -14,9 +14,9 @@ import (
 // minMajor is the oldest major version of PostgreSQL that the schema runs on.
 const minMajor = 14
 
-// RootCache is where binaries are looked for that a privileged user installed without a package manager: the
+// rootCache is where binaries are looked for that a privileged user installed without a package manager: the
 // unprivileged user that runs them may be unable to enter the folder of the project.
-const RootCache = "/var/lib/ums/postgres/bin"
+const rootCache = "/var/lib/ums/postgres/bin"
 
 // ErrNoBinaries says that this machine has no usable PostgreSQL server, and what to do about it.
 var ErrNoBinaries = errors.New("no PostgreSQL server (initdb and postgres, version " + strconv.Itoa(minMajor) +
@@ -25,7 +25,7 @@ var ErrNoBinaries = errors.New("no PostgreSQL server (initdb and postgres, versi
 
 // Find returns the folder of the PostgreSQL server binaries to use. A folder in UMS_POSTGRES_BIN is taken or refused;
 // without it the first usable one of these is taken: PATH, `pg_config --bindir`, Debian's versioned folders and
-// Homebrew's (newest first), Postgres.app, .cache/postgres/bin below the working folder, RootCache.
+// Homebrew's (newest first), Postgres.app, .cache/postgres/bin below the working folder, rootCache.
 // The error is ErrNoBinaries or says what is wrong with UMS_POSTGRES_BIN.
 func Find() (binDir string, err error) {
 	b, err := find(0)
@@ -93,7 +93,7 @@ func candidates() []string {
 	if cache, err := filepath.Abs(".cache/postgres/bin"); err == nil {
 		dirs = append(dirs, cache)
 	}
-	return append(dirs, RootCache)
+	return append(dirs, rootCache)
 }
 
 // newestFirst expands a pattern whose star stands for a version. 9 comes after 10, which sorting text gets wrong.

@@ -1,18 +1,10 @@
 package page
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/user-management-service/ums/internal/platform/fault"
-)
-
-// How many rows a page has.
-const (
-	DefaultLimit = 50
-	MaxLimit     = 200
 )
 
 // Page is the body of a list: its rows, and the cursor of the next page, null on the last one.
@@ -33,18 +25,6 @@ func New[T any](rows []T, limit int, cursor func(last T) string) Page[T] {
 	rows = rows[:limit:limit]
 	next := cursor(rows[limit-1])
 	return Page[T]{Data: rows, NextCursor: &next}
-}
-
-// ParseLimit reads ?limit=: 1 to MaxLimit, DefaultLimit when absent; else a validation fault (422).
-func ParseLimit(text string) (int, error) {
-	if text == "" {
-		return DefaultLimit, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > MaxLimit || strconv.Itoa(n) != text {
-		return 0, fault.InvalidField("query/limit", "out_of_range", fmt.Sprintf("Give a whole number from 1 to %d.", MaxLimit))
-	}
-	return n, nil
 }
 
 // Sort is the order of a list: by one field, ties by id in the same direction.

@@ -136,19 +136,6 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func TestAZ11_LimitIsCapped(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]int{"": 50, "1": 1, "200": 200} {
-		got, err := page.ParseLimit(text)
-		require.NoError(t, err)
-		require.Equal(t, want, got)
-	}
-	for _, text := range []string{"0", "201", "-1", "+1", "01", "1e2", "ten", "99999999999999999999", " 1"} {
-		_, err := page.ParseLimit(text)
-		require.Equal(t, "query/limit", fault.As(err).Fields[0].Pointer, text)
-	}
-}
-
 func TestAZ10_OnlyListedFieldsSort(t *testing.T) {
 	t.Parallel()
 	def := page.Sort{Field: "created_at", Descending: true}

@@ -30,7 +30,7 @@ func newDesk(t testing.TB, algorithm string) desk {
 	t.Helper()
 	d := desk{clock: clock.NewFake(noon), key: testSigner(t, algorithm)}
 	var err error
-	d.keys, err = NewKeySet([]Key{d.key})
+	d.keys, err = newKeySet([]Key{d.key})
 	require.NoError(t, err)
 	cfg := Config{Algorithm: algorithm, AccessTTL: 5 * time.Minute}
 	require.NoError(t, cfg.Validate())

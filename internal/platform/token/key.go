@@ -135,15 +135,6 @@ func (k Key) MarshalPublic() ([]byte, error) {
 	return der, nil
 }
 
-// ParsePublic reads what MarshalPublic wrote, for a key that only verifies.
-func ParsePublic(der []byte) (Key, error) {
-	public, err := x509.ParsePKIXPublicKey(der)
-	if err != nil {
-		return Key{}, fmt.Errorf("parse public key: %w", err)
-	}
-	return newPublicKey(public)
-}
-
 // Format prints the id alone, whatever the verb: struct printing would show the private key.
 func (k Key) Format(f fmt.State, _ rune) {
 	io.WriteString(f, "key "+k.ID) //nolint:errcheck // fmt keeps what it is given

@@ -23,12 +23,6 @@ type keys struct {
 	byID map[string]*Key
 }
 
-// NewKeySet returns a set that holds list; see Replace.
-func NewKeySet(list []Key) (*KeySet, error) {
-	s := &KeySet{}
-	return s, s.Replace(list)
-}
-
 // Replace puts list in the place of all keys. On an error, which means a key whose parts do not belong together or
 // the same key twice, the set stays as it was. A list that changes nothing costs nothing later either.
 func (s *KeySet) Replace(list []Key) error {
