@@ -15,11 +15,12 @@ func New() ID {
 }
 
 // Parse reads the canonical form only: 36 characters, lower or upper case hexadecimal, four hyphens.
-// Other spellings that uuid.Parse takes (urn:, braces, no hyphens) are refused, so that one row has one address.
+// Other spellings that uuid.Parse takes (urn:, braces, no hyphens) are refused, so that one row has one address; and so
+// is the nil UUID, which names nothing: a filter by it must not become no filter.
 func Parse(s string) (ID, bool) {
 	if len(s) != 36 {
 		return Nil, false
 	}
 	u, err := uuid.Parse(s)
-	return u, err == nil
+	return u, err == nil && u != Nil
 }
