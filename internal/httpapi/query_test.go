@@ -27,3 +27,25 @@ func TestQueryIsReadAlikeByAll(t *testing.T) {
 	root.GET(t, "/users/"+user).Want(t, 200)
 	root.DELETE(t, "/roles/"+role+"?force=true").Want(t, 204)
 }
+
+// A filter is never dropped, and so answered with what it would have left out.
+func TestFilterByAnIDThatNamesNothingIsRefused(t *testing.T) {
+	t.Parallel()
+	root := common().Admin(t)
+	const none = "00000000-0000-0000-0000-000000000000"
+	for _, path := range []string{"/audit-events?actor_id=" + none, "/audit-events?target_id=" + none, "/api-keys?user_id=" + none} {
+		root.GET(t, path).Want(t, 422, "validation_failed")
+	}
+	root.GET(t, "/users/"+none).Want(t, 404, "not_found")
+}
+
+// A null member of a creation is an absent one, whatever its type.
+func TestNullMetadataOfACreationIsNone(t *testing.T) {
+	t.Parallel()
+	root := common().Admin(t)
+	a := root.POST(t, "/users", doc{"email": "null-metadata@input.test", "metadata": nil, "app_metadata": nil, "display_name": nil}).Want(t, 201)
+	require.Equal(t, doc{}, a.Get(t, "metadata"))
+	key := newKey()
+	key["metadata"] = nil
+	require.Equal(t, doc{}, root.POST(t, "/api-keys", key).Want(t, 201).Get(t, "metadata"))
+}
