@@ -125,6 +125,18 @@ func (s *Service) verify(ctx context.Context, p secret.Text, hash *string) (ok, 
 	return s.Hasher.Verify(ctx, p, *hash)
 }
 
+// judge is verify for an attempt that has been admitted. What a full queue refuses was never judged and is taken out of
+// the counts: else whoever floods the service locks out those who only come back when they are told to.
+func (s *Service) judge(ctx context.Context, a throttle.Attempt, p secret.Text, hash *string) (ok, rehash bool, err error) {
+	ok, rehash, err = s.verify(ctx, p, hash)
+	if errors.Is(err, password.ErrOverloaded) {
+		if err := s.Limits.Withdraw(ctx, s.DB, a); err != nil {
+			return false, false, err
+		}
+	}
+	return ok, rehash, err
+}
+
 // admit counts an attempt and returns the refusal of one that is too many. The first of a window is recorded, with the
 // account that it is about: who watches the log must see whom somebody guesses at.
 func (s *Service) admit(ctx context.Context, by actor.Actor, a throttle.Attempt, e audit.Event) error {

@@ -54,7 +54,7 @@ func (s *Service) Login(ctx context.Context, by actor.Actor, in Login) (Tokens, 
 	if a.Status == user.Pending {
 		hash = a.AttemptHash
 	}
-	ok, stale, err := s.verify(ctx, in.Password, hash)
+	ok, stale, err := s.judge(ctx, attempt, in.Password, hash)
 	if err != nil {
 		return Tokens{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,7 +15,9 @@ import (
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/auth"
 	"github.com/user-management-service/ums/internal/domain/notify"
+	"github.com/user-management-service/ums/internal/domain/throttle"
 	"github.com/user-management-service/ums/internal/platform/password"
+	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/secret"
 )
 
@@ -186,6 +189,43 @@ func TestRL07(t *testing.T) {
 	require.LessOrEqual(t, b.hasher.Stats().Verifications-before, uint64(10))
 }
 
+// What the full hashing queue refuses was never judged, and counts for nothing: a flood locks nobody out.
+func TestOverloadIsNoFailure(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(_ *auth.Config, l *throttle.Config) { l.Login.Limit = 1000 })
+	b.active("alice@x.test")
+	const counted = "SELECT coalesce(sum(count), 0) FROM credential_limits"
+	before := b.rows(counted)
+	ctx, stop := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	for range 20 * b.hasher.Stats().Slots {
+		flood.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = b.hasher.Hash(ctx, secret.New(good))
+			}
+		})
+	}
+	judged, refused := 0, 0
+	for range 500 {
+		switch _, err := b.login("alice@x.test", bad); code(err) {
+		case "overloaded":
+			refused++
+		case "invalid_credentials":
+			judged++
+		default:
+			require.NoError(t, err)
+		}
+		if refused >= 3 {
+			break
+		}
+	}
+	stop()
+	flood.Wait()
+	require.Positive(t, refused)
+	require.Equal(t, before+3*judged, b.rows(counted), "pair, network and account")
+	b.loginIs("alice@x.test", good, "")
+}
+
 // Refresh rotates; a copied token ends the session, which is recorded and told to the owner (TOK-02).
 func TestTOK02(t *testing.T) {
 	t.Parallel()
@@ -226,14 +266,19 @@ func TestTOK01(t *testing.T) {
 	var successor atomic.Value
 	parallel(50, func(int) {
 		got, err := b.Refresh(context.Background(), nobody, tokens.RefreshToken)
-		if err != nil {
+		switch {
+		case err != nil && postgres.Classify(err) != nil:
+			// a machine that is too busy: 503, and the client tries again
+		case err != nil:
 			failed.Add(1)
-		} else if !successor.CompareAndSwap(nil, got.RefreshToken.Reveal()) && successor.Load() != got.RefreshToken.Reveal() {
+		case !successor.CompareAndSwap(nil, got.RefreshToken.Reveal()) && successor.Load() != got.RefreshToken.Reveal():
 			other.Add(1)
 		}
 	})
 	require.Zero(t, failed.Load())
 	require.Zero(t, other.Load())
+	require.NotNil(t, successor.Load())
+	require.Equal(t, 1, b.rows("SELECT count(*) FROM sessions WHERE counter = 1"))
 }
 
 // A reauthentication freshens the session without rotating it, and counts like a login.

@@ -33,7 +33,7 @@ func (s *Service) Reauthenticate(ctx context.Context, by actor.Actor, password s
 	if err := s.admit(ctx, by, attempt, event); err != nil {
 		return Tokens{}, err
 	}
-	ok, _, err := s.verify(ctx, password, a.PasswordHash)
+	ok, _, err := s.judge(ctx, attempt, password, a.PasswordHash)
 	if err != nil {
 		return Tokens{}, err
 	}

@@ -88,7 +88,7 @@ func (s *Service) verifyByPassword(ctx context.Context, by actor.Actor, p onetim
 	if err := s.admit(ctx, by, guess, event); err != nil {
 		return err
 	}
-	ok, _, err := s.verify(ctx, password, hash)
+	ok, _, err := s.judge(ctx, guess, password, hash)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,8 @@ func (l *Limits) raise(ctx context.Context, a Attempt) (counts, error) {
 	return c, nil
 }
 
-func (l *Limits) giveBack(ctx context.Context, db postgres.DB, a Attempt) error {
+// giveBack takes one attempt out of each count. The account's becomes zero when it is at most ends.
+func (l *Limits) giveBack(ctx context.Context, db postgres.DB, a Attempt, ends int) error {
 	pair, network, account := l.keys(a)
 	if a.Proven {
 		account = nil // it was not counted
@@ -75,7 +76,7 @@ func (l *Limits) giveBack(ctx context.Context, db postgres.DB, a Attempt) error 
 			SELECT l.key FROM unnest(ARRAY[$1::bytea, $2, $3]) WITH ORDINALITY AS k (key, n)
 			JOIN credential_limits l ON l.key = k.key
 			WHERE l.resets_at > now()
-			ORDER BY k.n FOR UPDATE OF l)`, pair, network, account, accountFailures)
+			ORDER BY k.n FOR UPDATE OF l)`, pair, network, account, ends)
 	if err != nil {
 		return fmt.Errorf("give attempt back: %w", err)
 	}

@@ -22,6 +22,7 @@ const (
 	signInMemory    = 90 * 24 * time.Hour // so long a network where the account signed in stays its own
 	mailsAnHour     = 3
 	mailsADay       = 10
+	nothingEnds     = -1        // for giveBack: no row of failures is so short
 	lockedRetry     = time.Hour // a locked account is not opened by time; this keeps clients from hammering
 )
 
@@ -96,7 +97,16 @@ func (l *Limits) GiveBack(ctx context.Context, db postgres.DB, a Attempt) error 
 	if l.cfg.Login.Off() {
 		return nil
 	}
-	return l.giveBack(ctx, db, a)
+	return l.giveBack(ctx, db, a, accountFailures)
+}
+
+// Withdraw takes an attempt out of the counts that was never judged, because the service had too much to do: it is no
+// failure, and it ends no row of failures either. One statement.
+func (l *Limits) Withdraw(ctx context.Context, db postgres.DB, a Attempt) error {
+	if l.cfg.Login.Off() {
+		return nil
+	}
+	return l.giveBack(ctx, db, a, nothingEnds)
 }
 
 // Reset opens a locked account: its owner has proven the address by mail. One statement.

@@ -148,6 +148,24 @@ func TestGiveBack(t *testing.T) {
 	require.Nil(t, raise(t, l, throttle.Attempt{EmailNorm: "alice@x.test", IP: address(2001)}), "the row of failures was broken")
 }
 
+// An attempt that was never judged counts for nothing: neither as a failure nor as the end of a row of failures.
+func TestWithdraw(t *testing.T) {
+	t.Parallel()
+	l, pool := limits(t, tenIn15)
+	for i := range 300 {
+		a := throttle.Attempt{EmailNorm: "alice@x.test", IP: address(i / 100)}
+		require.Nil(t, raise(t, l, a), i)
+		require.NoError(t, l.Withdraw(t.Context(), pool, a))
+	}
+	for i := range 100 {
+		require.Nil(t, raise(t, l, throttle.Attempt{EmailNorm: "alice@x.test", IP: address(1000 + i)}))
+	}
+	a := throttle.Attempt{EmailNorm: "alice@x.test", IP: address(2000)}
+	require.NotNil(t, raise(t, l, a))
+	require.NoError(t, l.Withdraw(t.Context(), pool, a))
+	require.NotNil(t, raise(t, l, throttle.Attempt{EmailNorm: "alice@x.test", IP: address(2001)}), "the row of failures stands")
+}
+
 // A window ends by database time.
 func TestWindowEnds(t *testing.T) {
 	t.Parallel()
