@@ -109,8 +109,8 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Pool, error) {
 			// Behind a pooler a session is not ours to set; migrations give the role the same settings.
 			return nil
 		}
-		_, err := conn.Exec(ctx, "SET ROLE "+AppRole+"; "+sessionSettings, pgx.QueryExecModeSimpleProtocol)
-		if err != nil {
+		// Below pgx's own tracing: this is no statement of anybody's request.
+		if _, err := conn.PgConn().Exec(ctx, "SET ROLE "+AppRole+"; "+sessionSettings).ReadAll(); err != nil {
 			return fmt.Errorf("step down to %s: %w", AppRole, err)
 		}
 		return nil
