@@ -13,7 +13,6 @@ import (
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/page"
-	"github.com/user-management-service/ums/internal/platform/patch"
 	"github.com/user-management-service/ums/internal/platform/token"
 )
 
@@ -47,7 +46,7 @@ type keyRate apikey.RateLimit
 // Schema implements huma.SchemaProvider.
 func (keyRate) Schema(huma.Registry) *huma.Schema {
 	integer := func(doc string, most float64) *huma.Schema {
-		return &huma.Schema{Type: huma.TypeInteger, Minimum: ptr(1.0), Maximum: ptr(most), Description: doc}
+		return &huma.Schema{Type: huma.TypeInteger, Minimum: new(1.0), Maximum: new(most), Description: doc}
 	}
 	return &huma.Schema{
 		Type: huma.TypeObject, Required: []string{"limit", "window_seconds"}, AdditionalProperties: false,
@@ -195,25 +194,4 @@ func keyAnswer(k apikey.Key, err error) (*single[APIKey], error) {
 		return nil, err
 	}
 	return one(encodeKey(k), k.Version), nil
-}
-
-// convert turns a member of a merge patch into the service's type.
-func convert[A, B any](o opt[A], to func(A) B) patch.Field[B] {
-	out := patch.Field[B]{Set: o.Set, Null: o.Null}
-	if p := o.Pointer(); p != nil {
-		out.Value = to(*p)
-	}
-	return out
-}
-
-// filterID reads an id in the query: Nil when there is none.
-func filterID(name, text string) (id.ID, error) {
-	if text == "" {
-		return id.Nil, nil
-	}
-	u, ok := id.Parse(text)
-	if !ok {
-		return id.Nil, fault.InvalidField("query/"+name, "invalid_format", "Give an id, a UUID.")
-	}
-	return u, nil
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -68,7 +69,7 @@ func (r registered) MarshalJSON() ([]byte, error) {
 // Schema implements huma.SchemaProvider.
 func (registered) Schema(r huma.Registry) *huma.Schema {
 	return &huma.Schema{OneOf: []*huma.Schema{
-		r.Schema(typeOf[PendingRegistration](), true, "PendingRegistration"), r.Schema(typeOf[User](), true, "User"),
+		r.Schema(reflect.TypeFor[PendingRegistration](), true, "PendingRegistration"), r.Schema(reflect.TypeFor[User](), true, "User"),
 	}}
 }
 

@@ -114,7 +114,7 @@ func (s *Server) keyRefused(ctx context.Context, c *call, key token.ParsedAPIKey
 	case p != nil:
 		e.Target.ID, e.Target.Owner = p.KeyID, p.UserID
 	}
-	if auditErr := audit.Record(ctx, s.db, c.actor, e); auditErr != nil {
+	if auditErr := audit.Record(ctx, s.DB, c.actor, e); auditErr != nil {
 		return auditErr
 	}
 	return err

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -40,7 +41,7 @@ func (s *Server) takeSlot(c *call, r *http.Request) error {
 	if !c.route.Policy.anonymous() {
 		caller = string(c.actor.Kind) + " " + c.actor.ID().String()
 	}
-	held, replay, err := s.idempotency.Begin(r.Context(), idempotency.Request{
+	held, replay, err := s.Idempotency.Begin(r.Context(), idempotency.Request{
 		Caller: caller, Route: c.route.Method + " " + c.route.Path, Key: values[0], Body: c.body,
 	})
 	if err != nil {
@@ -71,7 +72,7 @@ func (sl *slot) serve(s *Server, w http.ResponseWriter, r *http.Request, next ht
 	defer func() {
 		if status := middleware.RecordFrom(r.Context()).Status(); status/100 != 2 {
 			if err := sl.held.Release(r.Context()); err != nil {
-				s.log.WarnContext(r.Context(), "release idempotency key", "err", err)
+				s.Log.WarnContext(r.Context(), "release idempotency key", "error", err)
 			}
 		}
 	}()
@@ -92,7 +93,7 @@ func (sl *slot) writeReplay(w http.ResponseWriter) error {
 	if k.ETag != "" {
 		h.Set("ETag", k.ETag)
 	}
-	h.Set("Content-Length", itoa(len(k.Body)))
+	h.Set("Content-Length", strconv.Itoa(len(k.Body)))
 	w.WriteHeader(sl.replay.Status)
 	_, _ = w.Write(k.Body) // the client may be gone
 	return nil

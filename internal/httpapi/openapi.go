@@ -3,7 +3,6 @@ package httpapi
 import (
 	"log/slog"
 	"net/http"
-	"reflect"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -13,8 +12,6 @@ import (
 	"github.com/user-management-service/ums/internal/platform/clock"
 	"github.com/user-management-service/ums/internal/platform/telemetry"
 )
-
-func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
 // describe adds to an operation what every operation of its kind has.
 func describe(op *huma.Operation, r *Route) {
@@ -35,7 +32,7 @@ func describe(op *huma.Operation, r *Route) {
 	}
 	if r.Idempotent {
 		op.Parameters = append(op.Parameters, &huma.Param{
-			Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString, MinLength: ptr(1), MaxLength: ptr(255)},
+			Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString, MinLength: new(1), MaxLength: new(255)},
 			Description: "Makes the request safe to repeat for 24 hours: the first successful answer comes again.",
 		})
 	}
@@ -96,8 +93,6 @@ func problemSchema() *huma.Schema {
 		AdditionalProperties: true,
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // Contract returns the contract as a document, without a running service.
 func Contract(asJSON bool) ([]byte, error) {

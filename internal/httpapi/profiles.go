@@ -70,7 +70,7 @@ type links map[string]*string
 // Schema implements huma.SchemaProvider.
 func (links) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
-		Type: huma.TypeObject, AdditionalProperties: &huma.Schema{Type: huma.TypeString, Nullable: true, MaxLength: ptr(profile.MaxURL)},
+		Type: huma.TypeObject, AdditionalProperties: &huma.Schema{Type: huma.TypeString, Nullable: true, MaxLength: new(profile.MaxURL)},
 		Description: "https URLs by name, 20 at most.",
 	}
 }

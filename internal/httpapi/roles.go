@@ -52,14 +52,6 @@ func encodeCreatedRole(r role.Role) *single[Role] {
 	return created(encodeRole(r), r.Version, "/roles/"+r.ID.String())
 }
 
-// ByCreation is the input of lists that go by creation.
-type ByCreation struct {
-	Paging
-	Sort string `query:"sort" enum:"created_at,-created_at" default:"-created_at"`
-}
-
-func (in *ByCreation) ascending() bool { return in.Sort == "created_at" }
-
 func (s *Server) listRoles(ctx context.Context, by actor.Actor, in *ByCreation) (*listing[Role], error) {
 	const route = "GET /roles"
 	after, err := in.after(s, by, route, in.Sort)

@@ -84,17 +84,12 @@ type Config struct {
 // Server answers requests.
 type Server struct {
 	Deps
-	log         *slog.Logger
-	clock       clock.Clock
-	db          postgres.DB
-	problems    *problem.Writer
-	limits      *middleware.RateLimits
-	idempotency *idempotency.Store
-	cursors     page.Codec
-	api         huma.API
-	routes      []*Route
-	handler     http.Handler
-	paths       chi.Routes
+	problems *problem.Writer
+	limits   *middleware.RateLimits
+	api      huma.API
+	routes   []*Route
+	handler  http.Handler
+	paths    chi.Routes
 }
 
 // New builds the surface. A route without a policy is an error: the service must not start with it.
@@ -106,7 +101,7 @@ func build(d Deps, register func(*Server)) (*Server, error) {
 		return nil, fmt.Errorf("UMS_PUBLIC_URL: %q is no http or https URL", d.Config.PublicURL)
 	}
 	s := &Server{
-		Deps: d, log: d.Log, clock: d.Clock, db: d.DB, idempotency: d.Idempotency, cursors: d.Cursors,
+		Deps: d,
 		problems: problem.New(problem.Config{
 			PublicURL: d.Config.PublicURL, Log: d.Log, Note: middleware.Note, Unavailable: postgres.Classify,
 		}),

@@ -1,0 +1,232 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/httpapi/middleware"
+	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/ratelimit"
+)
+
+var errMediaType = fault.New(fault.UnsupportedMediaType, "unsupported_media_type",
+	"Send the body as application/json in UTF-8, without a Content-Encoding.")
+
+var errTooLarge = fault.New(fault.TooLarge, "payload_too_large", "The body is larger than 1 MiB.")
+
+// call is one request to a route: who calls, and what has been found out on the way to the handler.
+type call struct {
+	server *Server
+	route  *Route
+	actor  actor.Actor
+	faults []fault.Field // values that are JSON but no field takes
+	slot   *slot         // of an idempotent request, else nil
+	body   []byte
+	header http.Header // of the answer
+
+	request *http.Request
+}
+
+type callKey struct{}
+
+func callFrom(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// requestFrom returns the request that a handler answers.
+func requestFrom(ctx context.Context) *http.Request { return callFrom(ctx).request }
+
+// pathID is the id in the path of the request, "" when the route has none.
+func pathID(ctx context.Context) string {
+	r := requestFrom(ctx)
+	if v := chi.URLParam(r, "id"); v != "" {
+		return v
+	}
+	return chi.URLParam(r, "user_id")
+}
+
+// refuse is how a handler's error becomes huma's. A problem has a Cache-Control of its own, which huma adds to what is there.
+func (c *call) refuse(ctx context.Context, err error) error {
+	delete(c.header, "Cache-Control")
+	return c.server.problems.Resolve(ctx, err)
+}
+
+// checkQuery notes the parameters that the route does not have, and those that are given twice: huma would take the
+// first and say nothing.
+func (c *call) checkQuery(r *http.Request) {
+	if r.URL.RawQuery == "" {
+		return
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // net/url leaves out what it cannot read
+		c.faults = append(c.faults, fault.Field{Pointer: "query", Code: "invalid_format", Detail: "The query is not well-formed; escape ; as %3B and % as %25."})
+	}
+	// Huma reads ?a&b=1 as one parameter and ?a as true: it gets the one spelling that both read alike, so that what is
+	// checked here is what is decoded there.
+	r.URL.RawQuery = query.Encode()
+	for name, values := range query {
+		pointer := "query/" + name
+		switch {
+		case !slices.Contains(c.route.query, name):
+			c.faults = append(c.faults, fault.Field{Pointer: pointer, Code: "unknown_parameter", Detail: "This parameter does not exist here."})
+		case len(values) > 1:
+			c.faults = append(c.faults, fault.Field{Pointer: pointer, Code: "repeated", Detail: "Give this parameter once."})
+		case !utf8.ValidString(values[0]):
+			c.faults = append(c.faults, fault.Field{Pointer: pointer, Code: "invalid_format", Detail: "This must be UTF-8."})
+		default:
+			if f, bad := checkText(pointer, values[0]); bad {
+				c.faults = append(c.faults, f)
+			}
+		}
+	}
+}
+
+// serve is the gate: what must hold before a handler is called, in the contract's order of refusals.
+func (s *Server) serve(route *Route, w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+	cache := "no-store"
+	if route.Cacheable != "" {
+		cache = route.Cacheable
+	}
+	w.Header()["Cache-Control"] = []string{cache}
+	c := &call{server: s, route: route, header: w.Header(), request: r}
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), callKey{}, c), requestTimeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	if err := s.admit(c, w, r); err != nil {
+		s.problems.Write(w, r, s.refused(ctx, c, err))
+		return
+	}
+	if c.slot == nil {
+		next(w, r)
+		return
+	}
+	c.slot.serve(s, w, r, next)
+}
+
+func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) error {
+	if len(r.TransferEncoding) > 0 {
+		// It may have had a Content-Length as well, which net/http has hidden: then nothing else may come on this connection
+		// (RFC 9112, section 6.1). Nor does net/http wait for chunks that nobody will read before it answers.
+		w.Header().Set("Connection", "close")
+	}
+	if c.route.writes() && r.ContentLength != 0 {
+		if err := checkMedia(c.route, r); err != nil {
+			return err
+		}
+	}
+	if r.ContentLength > maxBody {
+		w.Header().Set("Connection", "close") // what follows on it is the rest of the body
+		return errTooLarge
+	}
+	principal, err := s.authenticate(c, r)
+	if err != nil {
+		return err
+	}
+	if principal != nil {
+		var own *ratelimit.Rate
+		if !principal.Rate.Off() {
+			own = &principal.Rate
+		}
+		if err := s.limits.Caller(w, r, c.actor.ID().String(), own); err != nil {
+			return err
+		}
+		if principal.MFARequired && !principal.MFAEnabled && !c.route.Policy.enrolment {
+			return errEnrollment
+		}
+	}
+	if err := c.route.Policy.check(c.actor, s.Clock.Now()); err != nil {
+		return err
+	}
+	c.checkQuery(r)
+	if !c.route.writes() {
+		return nil
+	}
+	if err := c.read(w, r); err != nil {
+		return err
+	}
+	if c.route.Idempotent {
+		return s.takeSlot(c, r)
+	}
+	return nil
+}
+
+// read takes the whole body and checks its form.
+func (c *call) read(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return errTooLarge
+		}
+		return errMalformed.WithDetail("The body could not be read to its end.").Because(err)
+	}
+	if len(body) > 0 {
+		faults, err := checkJSON(body)
+		if err != nil {
+			return err
+		}
+		c.faults = append(c.faults, faults...)
+	}
+	c.body = body
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
+}
+
+func checkMedia(route *Route, r *http.Request) error {
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return errMediaType
+	}
+	given := r.Header.Get("Content-Type")
+	media, params, err := mime.ParseMediaType(given)
+	if err != nil || media != mediaJSON && (media != mediaMerge || route.Method != http.MethodPatch) {
+		return errMediaType
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return errMediaType
+	}
+	if given != media {
+		r.Header.Set("Content-Type", media) // huma knows one spelling
+	}
+	return nil
+}
+
+// refused records the refusal of an identified caller, once: what services refuse, and what no service sees.
+func (s *Server) refused(ctx context.Context, c *call, err error) error {
+	f := fault.As(err)
+	if f == nil || c.actor.UserID == id.Nil || f.Kind != fault.Forbidden && !errors.Is(err, actor.ErrHidden) {
+		return err
+	}
+	e := audit.Event{
+		Action: c.route.Action, Outcome: audit.Denied, Reason: f.Code,
+		Target: audit.Target{Type: "route", Label: c.route.Method + " " + basePath + c.route.Path},
+	}
+	if target, ok := id.Parse(pathID(ctx)); ok {
+		e.Target.Type, e.Target.ID = strings.SplitN(c.route.Action, ".", 2)[0], target
+		if tag(c.route.Path) == "users" {
+			e.Target.Type = "user" // also when the act is role.assign
+		}
+	}
+	if auditErr := audit.Record(ctx, s.DB, c.actor, e); auditErr != nil {
+		return auditErr
+	}
+	return err
+}
+
+func origin(r *http.Request) actor.Origin {
+	rec := middleware.RecordFrom(r.Context())
+	return actor.Origin{IP: rec.ClientIP, UserAgent: r.UserAgent(), RequestID: rec.RequestID}
+}
