@@ -260,7 +260,7 @@ func (a *App) recordLimit(ctx context.Context, policy string) {
 		Action: "request.limit", Outcome: audit.Denied, Reason: policy, Target: audit.Target{Type: "route", Label: rec.Route},
 	})
 	if err != nil {
-		a.log.WarnContext(ctx, "record rate limit", "err", err)
+		a.log.WarnContext(ctx, "record rate limit", "error", err)
 	}
 }
 

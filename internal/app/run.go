@@ -142,7 +142,7 @@ func (a *App) bringUp(work, start context.Context) error {
 		case <-start.Done():
 			return nil
 		case <-time.After(wait):
-			a.log.WarnContext(start, "waiting for the database", "err", err)
+			a.log.WarnContext(start, "waiting for the database", "error", err)
 		}
 	}
 	a.state.set("")
@@ -189,7 +189,7 @@ func (a *App) drain(public, admin *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	if err := public.Shutdown(ctx); err != nil {
-		a.log.WarnContext(ctx, "requests were cut off", "err", err)
+		a.log.WarnContext(ctx, "requests were cut off", "error", err)
 		_ = public.Close()
 	}
 	_ = admin.Close()

@@ -107,7 +107,7 @@ func (l *RateLimits) take(w http.ResponseWriter, r *http.Request, policy string,
 func (l *RateLimits) warn(ctx context.Context, err error) {
 	now := time.Now().Unix()
 	if last := l.lastWarning.Load(); now != last && l.lastWarning.CompareAndSwap(last, now) {
-		l.deps.Log.WarnContext(ctx, "rate limiter cannot answer, requests pass", "err", err)
+		l.deps.Log.WarnContext(ctx, "rate limiter cannot answer, requests pass", "error", err)
 	}
 }
 

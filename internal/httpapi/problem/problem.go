@@ -4,8 +4,6 @@ package problem
 
 import (
 	"bytes"
-	"cmp"
-	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -144,41 +142,4 @@ func encode(b *bytes.Buffer, v any) error {
 	}
 	b.Truncate(b.Len() - 1)
 	return nil
-}
-
-// Write answers r with the problem that err is. Nothing may have been written to rw before.
-func (w *Writer) Write(rw http.ResponseWriter, r *http.Request, err error) {
-	d := w.Resolve(r.Context(), err)
-	body, encodeErr := d.MarshalJSON()
-	if encodeErr != nil { // only a fault's own member can fail
-		w.log.ErrorContext(r.Context(), "encode problem", "code", d.Code, "err", encodeErr)
-		d.extra = nil
-		body, _ = d.MarshalJSON()
-	}
-	h := rw.Header()
-	for _, name := range []string{"Content-Encoding", "Content-Disposition", "ETag", "Last-Modified", "Link", "Location"} {
-		h.Del(name) // what a handler had set for the answer that did not come
-	}
-	d.setHeaders(h)
-	h.Set("Content-Type", ContentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	rw.WriteHeader(d.Status)
-	_, _ = rw.Write(body) // the client may be gone
-}
-
-// document makes the public form of a fault.
-func (w *Writer) document(ctx context.Context, f *fault.Error) *Document {
-	status := Status(f.Kind)
-	title := http.StatusText(status)
-	if e, ok := w.catalogue[f.Code]; ok {
-		title = e.Title
-	}
-	retry := f.RetryAfter
-	if f.Kind == fault.Unavailable || f.Kind == fault.Limited {
-		retry = cmp.Or(max(retry, 0), time.Second) // these two always say when
-	}
-	return &Document{
-		Type: w.base + f.Code, Title: title, Status: status, Detail: f.Detail, Code: f.Code,
-		RequestID: w.note(ctx, f.Code), Errors: f.Fields, extra: f.Extra, retryAfter: retry,
-	}
 }

@@ -1,10 +1,12 @@
 package problem
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -62,11 +64,48 @@ func (w *Writer) Resolve(ctx context.Context, err error) *Document {
 	d := w.document(ctx, f)
 	switch {
 	case f.Kind == fault.Internal:
-		w.log.ErrorContext(ctx, "request failed", "request_id", d.RequestID, "code", d.Code, "err", err)
+		w.log.ErrorContext(ctx, "request failed", "request_id", d.RequestID, "code", d.Code, "error", err)
 	case f.Kind == fault.Unavailable && ctx.Err() == nil && w.mayWarn():
-		w.log.WarnContext(ctx, "request refused", "request_id", d.RequestID, "code", d.Code, "err", err)
+		w.log.WarnContext(ctx, "request refused", "request_id", d.RequestID, "code", d.Code, "error", err)
 	}
 	return d
+}
+
+// Write answers r with the problem that err is. Nothing may have been written to rw before.
+func (w *Writer) Write(rw http.ResponseWriter, r *http.Request, err error) {
+	d := w.Resolve(r.Context(), err)
+	body, encodeErr := d.MarshalJSON()
+	if encodeErr != nil { // only a fault's own member can fail
+		w.log.ErrorContext(r.Context(), "encode problem", "code", d.Code, "error", encodeErr)
+		d.extra = nil
+		body, _ = d.MarshalJSON()
+	}
+	h := rw.Header()
+	for _, name := range []string{"Content-Encoding", "Content-Disposition", "ETag", "Last-Modified", "Link", "Location"} {
+		h.Del(name) // what a handler had set for the answer that did not come
+	}
+	d.setHeaders(h)
+	h.Set("Content-Type", ContentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	rw.WriteHeader(d.Status)
+	_, _ = rw.Write(body) // the client may be gone
+}
+
+// document makes the public form of a fault.
+func (w *Writer) document(ctx context.Context, f *fault.Error) *Document {
+	status := Status(f.Kind)
+	title := http.StatusText(status)
+	if e, ok := w.catalogue[f.Code]; ok {
+		title = e.Title
+	}
+	retry := f.RetryAfter
+	if f.Kind == fault.Unavailable || f.Kind == fault.Limited {
+		retry = cmp.Or(max(retry, 0), time.Second) // these two always say when
+	}
+	return &Document{
+		Type: w.base + f.Code, Title: title, Status: status, Detail: f.Detail, Code: f.Code,
+		RequestID: w.note(ctx, f.Code), Errors: f.Fields, extra: f.Extra, retryAfter: retry,
+	}
 }
 
 func (w *Writer) classify(err error) *fault.Error {
