@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/postgres"
@@ -204,13 +205,13 @@ func list(ctx context.Context, db postgres.DB, f Filter) ([]Key, error) {
 
 // owner is the account that a key is made for.
 type owner struct {
-	Kind   string
-	Status string
+	Kind   user.Kind
+	Status user.Status
 }
 
 // lockOwner holds off what ends an account's keys (recovery, deletion) until tx ends, so that none is made behind it.
-func lockOwner(ctx context.Context, tx postgres.Tx, user id.ID) (owner, error) {
-	rows, err := tx.Query(ctx, `SELECT kind, status FROM users WHERE id = $1 FOR SHARE`, user)
+func lockOwner(ctx context.Context, tx postgres.Tx, account id.ID) (owner, error) {
+	rows, err := tx.Query(ctx, `SELECT kind, status FROM users WHERE id = $1 FOR SHARE`, account)
 	if err != nil {
 		return owner{}, fmt.Errorf("lock owner of api key: %w", err)
 	}

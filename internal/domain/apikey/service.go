@@ -7,6 +7,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/role"
+	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/idempotency"
@@ -65,11 +66,11 @@ func (s *Service) Create(ctx context.Context, by actor.Actor, n New, keep idempo
 	err := s.Pool.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
 		o, err := lockOwner(ctx, tx, n.UserID)
 		switch {
-		case errors.Is(err, fault.ErrNotFound), err == nil && o.Status == "deleting":
+		case errors.Is(err, fault.ErrNotFound), err == nil && o.Status == user.Deleting:
 			return fault.InvalidField("/user_id", "unknown_user", "There is no such account.")
 		case err != nil:
 			return err
-		case others && o.Kind != "service":
+		case others && o.Kind != user.Program:
 			return ErrOthersKey
 		}
 		if others {

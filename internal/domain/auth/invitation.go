@@ -119,7 +119,7 @@ func (s *Service) AcceptInvitation(ctx context.Context, by actor.Actor, in Accep
 	if err != nil {
 		return err
 	}
-	if p.Status != string(user.Pending) {
+	if p.Status != user.Pending {
 		return onetime.ErrInvalid
 	}
 	var v fault.Validation

@@ -75,7 +75,7 @@ func (s *Service) verifyEmail(ctx context.Context, by actor.Actor, in Verificati
 }
 
 func (s *Service) verifyByPassword(ctx context.Context, by actor.Actor, p onetime.Proof, password secret.Text) error {
-	pending := p.Status == string(user.Pending)
+	pending := p.Status == user.Pending
 	hash := p.PasswordHash
 	if pending && p.AttemptID != nil {
 		hash = p.AttemptHash
@@ -119,13 +119,13 @@ func (s *Service) verifyWithFirstPassword(ctx context.Context, by actor.Actor, p
 // proven gives a proof its effect. guess is the password attempt that succeeded with it, if any.
 func (s *Service) proven(ctx context.Context, by actor.Actor, p onetime.Proof, guess *throttle.Attempt, first *string) error {
 	if p.Used {
-		if p.EmailVerified && p.Status == string(user.Active) {
+		if p.EmailVerified && p.Status == user.Active {
 			return nil // its result holds
 		}
 		return onetime.ErrInvalid
 	}
 	gives := activation{passwordHash: first}
-	if p.AttemptID != nil && p.Status == string(user.Pending) {
+	if p.AttemptID != nil && p.Status == user.Pending {
 		gives = activation{p.AttemptHash, p.DisplayName, p.Locale}
 	}
 	return s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
@@ -140,7 +140,7 @@ func (s *Service) proven(ctx context.Context, by actor.Actor, p onetime.Proof, g
 			return err
 		}
 		changes := map[string]audit.Change{"email_verified": {From: false, To: true}}
-		if p.Status != string(user.Active) {
+		if p.Status != user.Active {
 			changes["status"] = audit.Change{From: p.Status, To: user.Active}
 		}
 		err = audit.Record(ctx, tx, by.As(p.UserID, p.Email), audit.Event{

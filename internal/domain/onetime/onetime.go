@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/secret"
@@ -84,7 +85,7 @@ type Proof struct {
 	Used      bool // it has had its effect
 
 	Email         string // of the account now
-	Status        string
+	Status        user.Status
 	EmailVerified bool
 	PasswordHash  *string // the account's
 
