@@ -25,8 +25,8 @@ func (s *Server) pages(r chi.Router) {
 		pages.Mount(r)
 	}
 	if s.Mailbox != nil {
-		r.Handle("/dev/mail", pages.DevMail(s.Mailbox))
-		r.Handle("/dev/mail/*", pages.DevMail(s.Mailbox))
+		r.Get("/dev/mail", pages.DevMail(s.Mailbox, s.problems))
+		r.Get("/dev/mail/*", pages.DevMail(s.Mailbox, s.problems))
 	}
 }
 

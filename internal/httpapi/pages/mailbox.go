@@ -2,7 +2,6 @@ package pages
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -10,15 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/user-management-service/ums/internal/httpapi/problem"
+	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/mail"
 )
-
-// Mailbox is where the mails of a development installation are.
-type Mailbox interface {
-	List(ctx context.Context) ([]mail.Stored, error)
-	Get(i id.ID) (mail.Stored, error)
-}
 
 const (
 	mailboxPath = "/dev/mail"
@@ -32,23 +27,26 @@ const (
 // DevMail shows the development mailbox at /dev/mail, one mail at /dev/mail/{id} and its HTML part at
 // /dev/mail/{id}/html, as pages or, with Accept: application/json, as data: {"data": [newest first]}.
 // The mails hold live tokens and nobody is asked for a credential: it belongs on a loopback listener in development.
-func DevMail(box Mailbox) http.Handler {
+func DevMail(box *mail.Mailbox, problems *problem.Writer) http.HandlerFunc {
 	style := asset("pages.css", "text/css; charset=utf-8")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	m := mailbox{box, problems}
+	return func(w http.ResponseWriter, r *http.Request) {
 		rest := strings.Trim(strings.TrimPrefix(r.URL.Path, mailboxPath), "/")
 		name, part, _ := strings.Cut(rest, "/")
-		switch {
-		case r.Method != http.MethodGet && r.Method != http.MethodHead:
-			w.Header().Set("Allow", "GET, HEAD")
-			writeProblem(w, http.StatusMethodNotAllowed, "method_not_allowed", "The mailbox can only be read.")
-		case rest == "":
-			list(w, r, box)
-		case rest == "pages.css":
+		switch rest {
+		case "":
+			m.list(w, r)
+		case "pages.css":
 			style(w, r)
 		default:
-			one(w, r, box, name, part)
+			m.one(w, r, name, part)
 		}
-	})
+	}
+}
+
+type mailbox struct {
+	box      *mail.Mailbox
+	problems *problem.Writer
 }
 
 // view is what the mailbox's template shows.
@@ -76,48 +74,48 @@ type textPart struct {
 	Link bool
 }
 
-func list(w http.ResponseWriter, r *http.Request, box Mailbox) {
-	mails, err := box.List(r.Context())
+func (b mailbox) list(w http.ResponseWriter, r *http.Request) {
+	mails, err := b.box.List(r.Context())
 	if err != nil {
-		writeProblem(w, http.StatusInternalServerError, "internal_error", "The mailbox cannot be read.")
+		b.problems.Write(w, r, err)
 		return
 	}
 	if wantsJSON(w, r) {
-		writeJSON(w, http.StatusOK, "application/json", map[string]any{"data": mails})
+		writeJSON(w, map[string]any{"data": mails})
 		return
 	}
 	v := view{}
 	for _, m := range mails {
 		v.Mails = append(v.Mails, shownMail{Stored: m})
 	}
-	writeMailbox(w, r, v)
+	b.show(w, r, v)
 }
 
-func one(w http.ResponseWriter, r *http.Request, box Mailbox, name, part string) {
+func (b mailbox) one(w http.ResponseWriter, r *http.Request, name, part string) {
 	asJSON := wantsJSON(w, r)
 	i, ok := id.Parse(name)
 	m, err := mail.Stored{}, mail.ErrNoMessage
 	if ok && (part == "" || part == "html") {
-		m, err = box.Get(i)
+		m, err = b.box.Get(i)
 	}
 	switch {
 	case errors.Is(err, mail.ErrNoMessage) && (asJSON || part != ""):
-		writeProblem(w, http.StatusNotFound, "not_found", "There is no such mail.")
+		b.problems.Write(w, r, fault.ErrNotFound)
 	case errors.Is(err, mail.ErrNoMessage):
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", mailboxPolicy)
 		w.WriteHeader(http.StatusNotFound)
 		_ = parsed.ExecuteTemplate(w, "mailbox.html", view{Missing: true, Kept: mail.Kept}) // the client may be gone
 	case err != nil:
-		writeProblem(w, http.StatusInternalServerError, "internal_error", "The mail cannot be read.")
+		b.problems.Write(w, r, err)
 	case part == "html":
 		w.Header().Set("X-Frame-Options", "SAMEORIGIN")
 		// Links leave the frame: the pages behind them refuse to be framed.
 		serveHTML(w, r, mailPolicy, []byte(strings.Replace(m.HTML, "<head>", `<head><base target="_top">`, 1)))
 	case asJSON:
-		writeJSON(w, http.StatusOK, "application/json", m)
+		writeJSON(w, m)
 	default:
-		writeMailbox(w, r, view{Mail: &shownMail{m, linkify(m.Text)}})
+		b.show(w, r, view{Mail: &shownMail{m, linkify(m.Text)}})
 	}
 }
 
@@ -140,25 +138,18 @@ func wantsJSON(w http.ResponseWriter, r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "application/json")
 }
 
-func writeMailbox(w http.ResponseWriter, r *http.Request, v view) {
+func (b mailbox) show(w http.ResponseWriter, r *http.Request, v view) {
 	var body bytes.Buffer
 	if err := parsed.ExecuteTemplate(&body, "mailbox.html", v); err != nil {
-		writeProblem(w, http.StatusInternalServerError, "internal_error", "The mail cannot be shown.")
+		b.problems.Write(w, r, err)
 		return
 	}
 	serveHTML(w, r, mailboxPolicy, body.Bytes())
 }
 
-func writeProblem(w http.ResponseWriter, status int, code, detail string) {
-	writeJSON(w, status, "application/problem+json", map[string]any{
-		"type": "about:blank", "title": http.StatusText(status), "status": status, "code": code, "detail": detail,
-	})
-}
-
-func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
-	w.Header().Set("Content-Type", contentType)
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	_ = encoder.Encode(v) //nolint:errchkjson // strings and times always encode; the client may be gone

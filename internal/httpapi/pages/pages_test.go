@@ -1,8 +1,10 @@
 package pages_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -14,6 +16,8 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/user-management-service/ums/internal/httpapi/pages"
+	"github.com/user-management-service/ums/internal/httpapi/problem"
+	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/mail"
 )
@@ -29,8 +33,12 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, err)
 	r := chi.NewRouter()
 	pages.Mount(r)
-	r.Handle("/dev/mail", pages.DevMail(box))
-	r.Handle("/dev/mail/*", pages.DevMail(box))
+	problems := problem.New(problem.Config{
+		PublicURL: "http://x.test", Log: slog.New(slog.DiscardHandler),
+		Note: func(context.Context, string) string { return "" }, Unavailable: func(error) *fault.Error { return nil },
+	})
+	r.Get("/dev/mail", pages.DevMail(box, problems))
+	r.Get("/dev/mail/*", pages.DevMail(box, problems))
 	s := &site{httptest.NewServer(r), box}
 	t.Cleanup(s.Close)
 	return s
