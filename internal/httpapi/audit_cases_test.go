@@ -182,7 +182,7 @@ func TestAUD03_NothingHappensThatCannotBeRecorded(t *testing.T) {
 // AUD-01: what the service works as can append and read, and the API offers no verb that changes an event.
 func TestAUD01_NobodyChangesEvents(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	root := s.Admin(t)
 	event := root.GET(t, "/audit-events?limit=1").Want(t, 200).String(t, "data.0.id")
 	for _, path := range []string{"/audit-events", "/audit-events/" + event} {

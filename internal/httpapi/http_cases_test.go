@@ -74,7 +74,7 @@ func answerOn(t *testing.T, conn net.Conn) *http.Response {
 // HTTP-03: what is not a JSON body of a bearable size in UTF-8 is refused before it is read.
 func TestHTTP03_BodiesOfOtherKinds(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	login := doc{"email": "nobody@http03.test", "password": "x"}
 	for _, media := range []string{
 		"text/plain", "", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "application/json; charset=utf-16",
@@ -125,7 +125,7 @@ func TestHTTP03_BodiesOfOtherKinds(t *testing.T) {
 // HTTP-05: a problem of every class, over the wire.
 func TestHTTP05_EveryClassOfRefusalIsAProblem(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	root := s.Admin(t)
 	for _, a := range []*apptest.Answer{
 		root.POST(t, "/roles", "{").Want(t, 400), s.GET(t, "/users").Want(t, 401), root.With("X-API-Key", "x").GET(t, "/users").Want(t, 400),
@@ -194,7 +194,7 @@ func TestHTTP07_HeadersOfEveryAnswer(t *testing.T) {
 // HEAD is GET without the body (RFC 9110, section 9.3.2), OPTIONS names the methods.
 func TestHTTP07_HeadAndOptions(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	root := s.Admin(t)
 	for _, path := range []string{"/users/me", "/roles/" + adminRole, "/audit-events?limit=2", "/auth/config", "/livez", "/readyz", "/openapi.json", "/problems/not_found", "/.well-known/jwks.json"} {
 		get, head := root.GET(t, path).Want(t, 200), root.Do(t, "HEAD", path, nil).Want(t, 200)
@@ -212,7 +212,7 @@ func TestHTTP07_HeadAndOptions(t *testing.T) {
 
 func TestRequestIDIsTakenOrMade(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	for _, good := range []string{"abcd1234", "A-b-C-d-1", strings.Repeat("a", 64)} {
 		require.Equal(t, good, s.With("X-Request-Id", good).GET(t, "/auth/config").Header.Get("X-Request-Id"))
 	}
@@ -226,7 +226,7 @@ func TestRequestIDIsTakenOrMade(t *testing.T) {
 // The contract's order of refusals: of two faults in one request the first is answered.
 func TestOrderOfRefusals(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	root := s.Admin(t)
 	_, plain := s.Person(t, root, "plain@order.test")
 	writer := root.POST(t, "/roles", doc{"name": "order-writer", "permissions": []string{"users:write"}}).Want(t, 201)

@@ -110,7 +110,7 @@ func TestKEY04_ADeadKeyIsDeadEverywhere(t *testing.T) {
 // no key at all is refused without any.
 func TestKEY05_WrongSecretIsAnUnknownKey(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	root := s.Admin(t)
 	made := root.POST(t, "/api-keys", newKey(doc{"name": "key05"})).Want(t, 201)
 	mine := made.String(t, "key")

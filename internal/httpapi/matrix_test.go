@@ -159,7 +159,7 @@ func TestAZ02_KEY03_PublishedMatrix(t *testing.T) {
 	all := rules(t)
 	out := slices.IndexFunc(all, func(r rule) bool { return r.path == "/auth/logout" })
 	all = append(slices.Delete(slices.Clone(all), out, out+1), all[out]) // the last: it succeeds
-	s := common()
+	s := common(t)
 	root := s.Admin(t)
 	own := []string{"me:read", "me:write"} // what every human has
 	_, plain := s.Person(t, root, "plain@matrix.test")
@@ -221,7 +221,7 @@ func same(t *testing.T, a *apptest.Answer) map[string]any {
 
 func TestAZ01_RefusalsTellNothingOfIDs(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	root := s.Admin(t)
 	bob, bobs := s.Person(t, root, "bob@az01.test")
 	ann, anns := s.Person(t, root, "ann@az01.test")

@@ -10,7 +10,7 @@ import (
 // be escaped: whatever reads the query reads it alike.
 func TestQueryIsReadAlikeByAll(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	root := s.Admin(t)
 	role := root.POST(t, "/roles", doc{"name": "query-held"}).Want(t, 201).String(t, "id")
 	user, _ := s.Person(t, root, "query@input.test", "query-held")
@@ -31,7 +31,7 @@ func TestQueryIsReadAlikeByAll(t *testing.T) {
 // A filter is never dropped, and so answered with what it would have left out.
 func TestFilterByAnIDThatNamesNothingIsRefused(t *testing.T) {
 	t.Parallel()
-	root := common().Admin(t)
+	root := common(t).Admin(t)
 	const none = "00000000-0000-0000-0000-000000000000"
 	for _, path := range []string{"/audit-events?actor_id=" + none, "/audit-events?target_id=" + none, "/api-keys?user_id=" + none} {
 		root.GET(t, path).Want(t, 422, "validation_failed")
@@ -42,7 +42,7 @@ func TestFilterByAnIDThatNamesNothingIsRefused(t *testing.T) {
 // A null member of a creation is an absent one, whatever its type.
 func TestNullMetadataOfACreationIsNone(t *testing.T) {
 	t.Parallel()
-	root := common().Admin(t)
+	root := common(t).Admin(t)
 	a := root.POST(t, "/users", doc{"email": "null-metadata@input.test", "metadata": nil, "app_metadata": nil, "display_name": nil}).Want(t, 201)
 	require.Equal(t, doc{}, a.Get(t, "metadata"))
 	key := newKey()

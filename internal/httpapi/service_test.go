@@ -2,10 +2,8 @@ package httpapi_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -22,73 +20,76 @@ import (
 	"github.com/user-management-service/ums/internal/platform/telemetry"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if lasting.end() {
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// common is the service of all tests that neither move the clock nor count what everybody does. It starts with the
-// first of them. Guessing passwords is not limited there: they all come from one address.
-var common = sync.OnceValue(func() *apptest.Service {
-	return apptest.Start(lasting, apptest.Env("UMS_RATE_LIMIT_LOGIN=off"))
-})
+// common is the service of all tests that neither move the clock nor count what everybody does. Guessing passwords is
+// not limited there: they all come from one address.
+func common(t testing.TB) *apptest.Service { t.Helper(); return alone.use(t)[0] }
 
 // replicas are two services on one database, for tests that move no clock.
-var replicas = sync.OnceValue(func() [2]*apptest.Service {
-	a := apptest.Start(lasting, apptest.Env("UMS_RATE_LIMIT_LOGIN=off"))
-	return [2]*apptest.Service{a, apptest.Start(lasting, apptest.Beside(a), apptest.Env("UMS_RATE_LIMIT_LOGIN=off"))}
-})
+func replicas(t testing.TB) []*apptest.Service { t.Helper(); return pair.use(t) }
 
-var lasting = &wholeRun{}
+var (
+	alone = shared{start: func(t testing.TB) []*apptest.Service {
+		return []*apptest.Service{apptest.Start(t, apptest.Env("UMS_RATE_LIMIT_LOGIN=off"))}
+	}}
+	pair = shared{start: func(t testing.TB) []*apptest.Service {
+		a := apptest.Start(t, apptest.Env("UMS_RATE_LIMIT_LOGIN=off"))
+		return []*apptest.Service{a, apptest.Start(t, apptest.Beside(a), apptest.Env("UMS_RATE_LIMIT_LOGIN=off"))}
+	}}
+)
 
-// wholeRun is the owner of what outlives single tests: its cleanups run when the last one is over. A failure in one
-// fails the run.
-type wholeRun struct {
-	testing.TB
+// shared is what tests at the same time use together: it starts for the first and stops after the last of them.
+type shared struct {
+	start    func(testing.TB) []*apptest.Service
 	mu       sync.Mutex
-	cleanups []func()
-	failed   bool
+	users    int
+	owner    *owner
+	services []*apptest.Service
 }
 
-func (w *wholeRun) Helper()                  {}
-func (w *wholeRun) Context() context.Context { return context.Background() }
-
-func (w *wholeRun) Cleanup(f func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cleanups = append(w.cleanups, f)
-}
-
-func (w *wholeRun) TempDir() string {
-	dir, err := os.MkdirTemp("", "ums-test-")
-	if err != nil {
-		panic(err)
+func (x *shared) use(t testing.TB) []*apptest.Service {
+	t.Helper()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.users == 0 {
+		x.owner = &owner{TB: t}
+		x.services = x.start(x.owner)
 	}
-	w.Cleanup(func() { _ = os.RemoveAll(dir) })
+	x.users++
+	t.Cleanup(func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if x.users--; x.users == 0 {
+			x.owner.TB = t
+			x.owner.end()
+		}
+	})
+	return x.services
+}
+
+// owner stands for the tests that share a service: what it owns outlives each of them but the last.
+type owner struct {
+	testing.TB // the one that starts it, then the one that ends it
+	cleanups   []func()
+}
+
+// Context implements testing.TB.
+func (o *owner) Context() context.Context { return context.Background() }
+
+// Cleanup implements testing.TB.
+func (o *owner) Cleanup(f func()) { o.cleanups = append(o.cleanups, f) }
+
+// TempDir implements testing.TB.
+func (o *owner) TempDir() string {
+	dir, err := os.MkdirTemp("", "ums-test-")
+	require.NoError(o, err)
+	o.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
 
-func (w *wholeRun) Errorf(format string, args ...any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.failed = true
-	fmt.Fprintf(os.Stderr, "a shared service: "+format+"\n", args...)
-}
-
-func (w *wholeRun) Fatalf(format string, args ...any) { w.Errorf(format, args...); w.FailNow() }
-func (w *wholeRun) FailNow()                          { runtime.Goexit() }
-
-// end runs the cleanups and reports whether anything failed.
-func (w *wholeRun) end() bool {
-	for _, f := range slices.Backward(w.cleanups) {
-		done := make(chan struct{})
-		go func() { defer close(done); f() }() // FailNow ends one cleanup, not the run
-		<-done
+func (o *owner) end() {
+	for _, f := range slices.Backward(o.cleanups) {
+		f()
 	}
-	return w.failed
 }
 
 // scan reads one row as the database's owner.

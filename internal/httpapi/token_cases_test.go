@@ -112,7 +112,7 @@ func newTokens(t *testing.T, s *apptest.Service, name string) (id string, tokens
 
 func TestTOK07_AlgorithmConfusion(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	_, _, f := newTokens(t, s, "tok07")
 	s.Bearer(f.with(nil)).GET(t, "/users/me").Want(t, 200) // the forger's art is good
 	head, rest, _ := strings.Cut(f.good, ".")
@@ -171,7 +171,7 @@ func TestTOK07_AlgorithmConfusion(t *testing.T) {
 
 func TestTOK08_HeadersThatBringAKey(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	_, _, f := newTokens(t, s, "tok08")
 	var calls atomic.Int32
 	mine := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
@@ -220,7 +220,7 @@ func TestTOK08_HeadersThatBringAKey(t *testing.T) {
 
 func TestTOK09_OneSpelling(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	_, _, f := newTokens(t, s, "tok09")
 	parts := strings.Split(f.good, ".")
 	tokens := map[string]string{
@@ -251,7 +251,7 @@ func TestTOK09_OneSpelling(t *testing.T) {
 // TOK-10: each kind of credential, at the doors of all the others.
 func TestTOK10_EveryTokenAtEveryOtherDoor(t *testing.T) {
 	t.Parallel()
-	s := common()
+	s := common(t)
 	root := s.Admin(t)
 	_, tokens, _ := newTokens(t, s, "tok10")
 	w := &world{s: s, root: root}
