@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime/debug"
-	"time"
 
 	"github.com/user-management-service/ums/internal/config"
 	"github.com/user-management-service/ums/internal/domain/access"
@@ -261,26 +260,6 @@ func (a *App) recordLimit(ctx context.Context, policy string) {
 	})
 	if err != nil {
 		a.log.WarnContext(ctx, "record rate limit", "error", err)
-	}
-}
-
-func (a *App) observeJob(kind, outcome string, took time.Duration) {
-	a.metrics.JobsFinished.WithLabelValues(kind, outcome).Inc()
-	a.metrics.JobDuration.WithLabelValues(kind).Observe(took.Seconds())
-}
-
-func (a *App) poolStats() telemetry.PoolStats {
-	s := a.pool.Stat()
-	return telemetry.PoolStats{
-		Acquired: int(s.AcquiredConns()), Idle: int(s.IdleConns()), Constructing: int(s.ConstructingConns()), Max: int(s.MaxConns()),
-		Acquires: s.AcquireCount(), EmptyAcquires: s.EmptyAcquireCount(), CanceledAcquires: s.CanceledAcquireCount(), AcquireTime: s.AcquireDuration(),
-	}
-}
-
-func hashingStats(h *password.Hasher) func() telemetry.HashingStats {
-	return func() telemetry.HashingStats {
-		s := h.Stats()
-		return telemetry.HashingStats{Slots: s.Slots, Busy: s.InFlight, Waiting: s.Queued, Refused: int64(s.Rejected)} //nolint:gosec // a count
 	}
 }
 
