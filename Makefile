@@ -33,6 +33,11 @@ build: ## Build bin/ums, static and stripped
 migrate: build ## Apply pending migrations to the database in UMS_DATABASE_URL (ums serve does so by itself)
 	@bin/ums migrate up
 
+.PHONY: seed
+seed: build ## Fill the development database with people, N of them (1000); the service must not run, or UMS_DATABASE_URL be set
+	@[ -n "$${UMS_DATABASE_URL:-}" ] || scripts/install-postgres >/dev/null
+	@bin/ums seed --users $(or $(N),1000)
+
 ##: Testing
 
 .PHONY: test
