@@ -61,7 +61,8 @@ func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
 		},
 	})
 	outcome := outcomeOf(err, last)
-	w.observe(job.Kind, outcome, time.Since(started))
+	took := time.Since(started)
+	defer w.observe(job.Kind, outcome, took) // after the log line: who sees the count finds the reason
 	if outcome == "completed" || outcome == "snoozed" {
 		return err
 	}
