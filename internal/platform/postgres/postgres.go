@@ -99,7 +99,8 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Pool, error) {
 	if cfg.MaxConns > 0 {
 		pc.MaxConns = cfg.MaxConns
 	}
-	pc.MinConns = min(4, pc.MaxConns)
+	// Half of them stand ready: a burst that had to open all of its connections would wait longer than anybody does.
+	pc.MinConns = max(min(4, pc.MaxConns), pc.MaxConns/2)
 	pc.MaxConnIdleTime = 5 * time.Minute
 	pc.MaxConnLifetime = time.Hour
 	pc.MaxConnLifetimeJitter = 10 * time.Minute
