@@ -48,10 +48,10 @@ var nouns = [][]string{
 	{"notify"},
 	{"role"},
 	{"user"},
-	{"profile", "session", "onetime", "apikey"},
+	{"profile", "session", "mfa", "passkey", "onetime", "apikey"},
 	{"access"},
 	{"account"},
-	{"auth"},
+	{"auth", "bulk"},
 }
 
 // nameless names say that nobody knows what the file is about.

@@ -91,27 +91,18 @@ func (s *Service) mayEnter(a account, right bool) error {
 
 // enter opens the session of an account whose password was right. A hash of other parameters is renewed on the way.
 func (s *Service) enter(ctx context.Context, by actor.Actor, a account, in Login, attempt throttle.Attempt, stale bool) (Tokens, error) {
-	opening := session.New{
-		UserID: a.ID, AuthEpoch: a.AuthEpoch, PasswordHash: *a.PasswordHash, DeviceName: in.DeviceName, Origin: by.Origin,
-	}
+	e := entry{account: a, how: session.ByPassword(), device: in.DeviceName, hash: a.PasswordHash}
 	if stale {
 		hash, err := s.Hasher.Hash(ctx, in.Password)
 		if err != nil {
 			return Tokens{}, err
 		}
-		opening.Rehash = &hash
+		e.rehash = &hash
 	}
 	var grant session.Grant
 	var opened bool
 	err := s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) (err error) {
-		if grant, opened, err = s.Sessions.Create(ctx, tx, opening); err != nil || !opened {
-			return err
-		}
-		err = audit.Record(ctx, tx, by.As(a.ID, a.Email), audit.Event{
-			Action: loginAction, Outcome: audit.Success,
-			Target: audit.Target{Type: "session", ID: grant.SessionID, Label: in.DeviceName, Owner: a.ID},
-		})
-		if err != nil {
+		if grant, opened, err = s.open(ctx, tx, by, e); err != nil || !opened {
 			return err
 		}
 		return s.Limits.GiveBack(ctx, tx, attempt) // last: it holds the network's counter until the commit

@@ -45,7 +45,7 @@ func (s *Service) Reauthenticate(ctx context.Context, by actor.Actor, password s
 	}
 	var grant session.Grant
 	err = s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) (err error) {
-		if grant, err = s.Sessions.Reauthenticated(ctx, tx, by); err != nil {
+		if grant, err = s.Sessions.Reauthenticated(ctx, tx, by, session.ByPassword()); err != nil {
 			return err
 		}
 		if err := audit.Record(ctx, tx, by, event); err != nil {

@@ -21,6 +21,7 @@ type account struct {
 	EmailVerified bool
 	Status        user.Status
 	AuthEpoch     int64
+	MFAEnabled    bool
 	PasswordHash  *string
 	DisplayName   *string
 	Locale        *string
@@ -28,7 +29,7 @@ type account struct {
 }
 
 // accountColumns are those of account u without its attempt.
-const accountColumns = `u.id, u.email, u.email_norm, u.email_verified, u.status, u.auth_epoch, u.password_hash, u.display_name, u.locale`
+const accountColumns = `u.id, u.email, u.email_norm, u.email_verified, u.status, u.auth_epoch, u.mfa_enabled, u.password_hash, u.display_name, u.locale`
 
 // oneAccount gives pgx.ErrNoRows when there is none.
 func oneAccount(ctx context.Context, db postgres.DB, doing, sql string, args ...any) (account, error) {

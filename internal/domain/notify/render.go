@@ -24,7 +24,12 @@ type parsed struct {
 type templates map[string]parsed
 
 var names = []string{
-	"verify_email", "already_registered", "invitation", "session_reuse", "email_corrected_old", "email_corrected_new",
+	"verify_email",
+	"already_registered",
+	"invitation",
+	"session_reuse",
+	"email_corrected_old",
+	"email_corrected_new",
 }
 
 // parse reads the embedded templates. A template that lacks a language is an error at the start, not at the first mail.

@@ -49,8 +49,6 @@ type newRow struct {
 	New
 	id                       id.ID
 	secretHash, secretSealed []byte
-	acr                      string
-	amr                      []string
 	network                  *netip.Prefix
 	deviceName, userAgent    *string
 	ip                       *netip.Addr
@@ -61,7 +59,7 @@ func insert(ctx context.Context, tx postgres.Tx, cfg Config, n newRow) (live, er
 	return one[live](ctx, tx, "insert session", `
 		WITH account AS (
 			UPDATE users SET last_login_at = now(), password_hash = coalesce($4, password_hash)
-			WHERE id = $1 AND status = 'active' AND auth_epoch = $2 AND password_hash = $3
+			WHERE id = $1 AND status = 'active' AND auth_epoch = $2 AND ($3::text IS NULL OR password_hash = $3)
 			RETURNING id, email, auth_epoch
 		), seen AS (
 			INSERT INTO sign_in_networks (user_id, network) SELECT id, $5 FROM account WHERE $5::cidr IS NOT NULL
@@ -76,7 +74,7 @@ func insert(ctx context.Context, tx postgres.Tx, cfg Config, n newRow) (live, er
 		SELECT s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles
 		FROM s JOIN account u ON u.id = s.user_id`,
 		n.UserID, n.AuthEpoch, n.PasswordHash, n.Rehash, n.network,
-		n.id, n.secretHash, n.secretSealed, n.acr, n.amr, n.deviceName, n.userAgent, n.ip,
+		n.id, n.secretHash, n.secretSealed, n.ACR, n.AMR, n.deviceName, n.userAgent, n.ip,
 		cfg.IdleTTL.Seconds(), cfg.MaxTTL.Seconds())
 }
 
@@ -134,14 +132,14 @@ type stamped struct {
 	SecretSealed []byte
 }
 
-func stamp(ctx context.Context, tx postgres.Tx, session, user id.ID, amr []string) (stamped, error) {
+func stamp(ctx context.Context, tx postgres.Tx, session, user id.ID, how Assurance) (stamped, error) {
 	return one[stamped](ctx, tx, "stamp session", `
-		UPDATE sessions s SET auth_time = now(), amr = $3
+		UPDATE sessions s SET auth_time = now(), acr = $3, amr = $4
 		FROM users u
 		WHERE s.id = $1 AND s.user_id = $2 AND s.idle_expires_at > now() AND s.expires_at > now()
 			AND u.id = s.user_id AND u.status = 'active' AND u.auth_epoch = s.auth_epoch
 		RETURNING s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles, s.counter, s.secret_sealed`,
-		session, user, amr)
+		session, user, how.ACR, how.AMR)
 }
 
 func list(ctx context.Context, db postgres.DB, user id.ID, f Filter) ([]Session, error) {

@@ -34,25 +34,26 @@ func NewService(db *postgres.Pool, ring *keyring.Ring, changes actor.Changes, cf
 	return &Service{db: db, ring: ring, codec: token.NewRefreshCodec(ring), changes: changes, cfg: cfg}
 }
 
-// New is a sign-in whose password has just been verified.
+// New is a sign-in that has just been proven.
 type New struct {
+	Assurance
 	UserID       id.ID
 	AuthEpoch    int64
-	PasswordHash string  // the one that was verified
+	PasswordHash *string // the one that was verified; nil: no password was
 	Rehash       *string // what to put in its place
 	DeviceName   string
 	Origin       actor.Origin
 }
 
 // Create opens a session, stamps the account's last sign-in and remembers the network, in one statement. It returns
-// false, and has done nothing, when the account is not what it was when its password was verified: another hash, another
+// false, and has done nothing, when the account is not what it was when the sign-in was proven: another hash, another
 // epoch, no longer active.
 func (s *Service) Create(ctx context.Context, tx postgres.Tx, n New) (Grant, bool, error) {
 	sessionID, secret := id.New(), token.NewSessionSecret()
 	hash := secret.Hash()
 	r, err := insert(ctx, tx, s.cfg, newRow{
 		New: n, id: sessionID, secretHash: hash[:], secretSealed: s.ring.Seal(sealPurpose, sessionID[:], secret[:]),
-		acr: aal1, amr: []string{amrPassword}, network: network(n.Origin.IP),
+		network:    network(n.Origin.IP),
 		deviceName: clean(n.DeviceName, MaxDeviceName), userAgent: clean(n.Origin.UserAgent, maxUserAgent), ip: address(n.Origin.IP),
 	})
 	if postgres.NoRows(err) {
@@ -107,10 +108,10 @@ func (s *Service) Judge(ctx context.Context, tx postgres.Tx, presented token.Ref
 // Parse reads a refresh token that this service minted; false costs no read of the database.
 func (s *Service) Parse(text string) (token.Refresh, bool) { return s.codec.Parse(text) }
 
-// Reauthenticated stamps the session: its person has just proven himself again. The grant has the session's current
+// Reauthenticated stamps the session: its person has just proven himself again, and that is its assurance from now on. The grant has the session's current
 // refresh token. fault.ErrNotFound when the session has ended.
-func (s *Service) Reauthenticated(ctx context.Context, tx postgres.Tx, by actor.Actor) (Grant, error) {
-	r, err := stamp(ctx, tx, by.SessionID, by.UserID, []string{amrPassword})
+func (s *Service) Reauthenticated(ctx context.Context, tx postgres.Tx, by actor.Actor, how Assurance) (Grant, error) {
+	r, err := stamp(ctx, tx, by.SessionID, by.UserID, how)
 	if postgres.NoRows(err) {
 		return Grant{}, fault.ErrNotFound
 	}

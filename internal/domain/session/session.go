@@ -58,11 +58,20 @@ type Session struct {
 	ExpiresAt  time.Time // when it ends unless it is used
 }
 
-// The assurance level and method (RFC 8176) of a password.
+// Authenticator assurance levels (NIST SP 800-63B-4, section 2).
 const (
-	aal1        = "aal1"
-	amrPassword = "pwd"
+	AAL1 = "aal1"
+	AAL2 = "aal2"
 )
+
+// Assurance is how a person has just proven who he is.
+type Assurance struct {
+	ACR string   // AAL1 or AAL2
+	AMR []string // methods (RFC 8176)
+}
+
+// ByPassword is the assurance of a password alone.
+func ByPassword() Assurance { return Assurance{ACR: AAL1, AMR: []string{"pwd"}} }
 
 // Grant is what tokens of a session are minted from.
 type Grant struct {

@@ -72,7 +72,7 @@ func (b *bench) account() id.ID {
 
 func (b *bench) open(user id.ID) session.Grant {
 	b.t.Helper()
-	g, ok := b.create(session.New{UserID: user, AuthEpoch: 1, PasswordHash: hash})
+	g, ok := b.create(session.New{Assurance: session.ByPassword(), UserID: user, AuthEpoch: 1, PasswordHash: new(hash)})
 	require.True(b.t, ok)
 	return g
 }
@@ -124,7 +124,7 @@ func TestCreate(t *testing.T) {
 	b.exec("INSERT INTO user_roles (user_id, role_id) SELECT $1, id FROM roles WHERE name = 'admin'", user)
 	rehash := "$argon2id$better"
 	g, ok := b.create(session.New{
-		UserID: user, AuthEpoch: 1, PasswordHash: hash, Rehash: &rehash, DeviceName: strings.Repeat("x", 500),
+		Assurance: session.ByPassword(), UserID: user, AuthEpoch: 1, PasswordHash: new(hash), Rehash: &rehash, DeviceName: strings.Repeat("x", 500),
 		Origin: actor.Origin{IP: netip.MustParseAddr("2001:db8::1"), UserAgent: "a\x00b\xff\r\nc"},
 	})
 	require.True(t, ok)
@@ -142,7 +142,7 @@ func TestCreate(t *testing.T) {
 	} {
 		user := b.account()
 		b.exec("UPDATE users SET "+change+" WHERE id = $1", user)
-		_, ok := b.create(session.New{UserID: user, AuthEpoch: 1, PasswordHash: hash})
+		_, ok := b.create(session.New{Assurance: session.ByPassword(), UserID: user, AuthEpoch: 1, PasswordHash: new(hash)})
 		require.False(t, ok, name)
 		require.Zero(t, b.count("SELECT count(*) FROM sessions WHERE user_id = $1", user))
 	}
@@ -264,7 +264,7 @@ func TestReauthenticated(t *testing.T) {
 	var again session.Grant
 	stampIt := func() error {
 		return b.pool.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) (err error) {
-			again, err = b.Reauthenticated(ctx, tx, me(g))
+			again, err = b.Reauthenticated(ctx, tx, me(g), session.ByPassword())
 			return err
 		})
 	}
