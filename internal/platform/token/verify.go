@@ -112,24 +112,9 @@ func (v *Verifier) Verify(text string) (*Claims, error) {
 
 // authenticate checks all of a token but the time.
 func (v *Verifier) authenticate(text string, current *keys) (verified, error) {
-	signed, header, body, signature, ok := split(text)
-	if !ok {
-		return verified{}, badShape
-	}
-	var h struct {
-		Alg string `json:"alg"`
-		Typ string `json:"typ"`
-		Kid string `json:"kid"`
-	}
-	if err := json.Unmarshal(header, &h, json.RejectUnknownMembers(true)); err != nil || !typed(h.Typ) {
-		return verified{}, badHeader
-	}
-	key := current.byID[h.Kid]
-	if key == nil || h.Alg != key.Algorithm {
-		return verified{}, badKey
-	}
-	if err := key.method().Verify(signed, signature, key.Public); err != nil {
-		return verified{}, badSignature
+	body, key, err := open(text, current, typed)
+	if err != nil {
+		return verified{}, err
 	}
 	var p payload
 	if err := json.Unmarshal(body, &p); err != nil || !p.complete() {
@@ -142,6 +127,31 @@ func (v *Verifier) authenticate(text string, current *keys) (verified, error) {
 		return verified{}, badAudience
 	}
 	return verified{claims: p.claims(), from: date(max(p.IssuedAt, p.NotBefore)), under: current, key: key}, nil
+}
+
+// open returns the payload of a compact JWS (RFC 7515, section 5.2) whose header is alg, kid and a typ that is allowed,
+// and the key of the set that signed it. It knows nothing of claims and times.
+func open(text string, current *keys, allowed func(typ string) bool) ([]byte, *Key, error) {
+	signed, header, body, signature, ok := split(text)
+	if !ok {
+		return nil, nil, badShape
+	}
+	var h struct {
+		Alg string `json:"alg"`
+		Typ string `json:"typ"`
+		Kid string `json:"kid"`
+	}
+	if err := json.Unmarshal(header, &h, json.RejectUnknownMembers(true)); err != nil || !allowed(h.Typ) {
+		return nil, nil, badHeader
+	}
+	key := current.byID[h.Kid]
+	if key == nil || h.Alg != key.Algorithm {
+		return nil, nil, badKey
+	}
+	if err := key.method().Verify(signed, signature, key.Public); err != nil {
+		return nil, nil, badSignature
+	}
+	return body, key, nil
 }
 
 // split cuts a compact JWS into its signing input and decoded parts. Each part has exactly one spelling: Go's decoder
