@@ -81,7 +81,7 @@ func TestCommands(t *testing.T) {
 	t.Run("every command helps by example", func(t *testing.T) {
 		t.Parallel()
 		for _, command := range []string{
-			"", "serve", "migrate", "migrate up", "migrate down", "migrate status", "admin", "admin create", "openapi", "healthcheck", "version",
+			"", "serve", "migrate", "migrate up", "migrate down", "migrate status", "admin", "admin create", "openapi", "healthcheck", "version", "scan",
 		} {
 			out, errs, code := run(t, nil, append(strings.Fields(command), "--help")...)
 			require.Zero(t, code, command)
@@ -102,6 +102,9 @@ func TestCommands(t *testing.T) {
 			{"migrate sideways", 2, "sideways"},
 			{"migrate up --json", 2, "--json"},
 			{"admin create", 2, "--email"},
+			{"scan", 2, "one path"},
+			{"scan a b", 2, "one path"},
+			{"scan /no/such/tree", 1, "/no/such/tree"},
 			{"admin create --email", 2, "--email"},
 			{"migrate up", 1, "UMS_DATABASE_URL"},
 			{"admin create --email a@b.test", 1, "UMS_DATABASE_URL"},
