@@ -56,6 +56,10 @@ test-integration: ## Run the tests that use a database, all but the end-to-end o
 test-e2e: ## Run the tests that drive the built binary
 	packages=$$(scripts/test-packages e2e); scripts/with-database $(GO) test $(ARGS) $$packages
 
+.PHONY: test-browser
+test-browser: ## Run the tests that drive a real browser; they need Chromium or Google Chrome
+	scripts/with-database $(GO) test -tags browser $(ARGS) ./internal/e2e/browser
+
 .PHONY: bench
 bench: ## Run the benchmarks of the hot paths
 	scripts/with-database $(GO) test -run '^$$' -bench . -benchmem ./...
@@ -63,7 +67,7 @@ bench: ## Run the benchmarks of the hot paths
 ##: Checking
 
 .PHONY: check
-check: check-fmt check-generated lint lint-shell lint-api test-race ## Everything that CI runs, the quick parts first
+check: check-fmt check-generated lint lint-shell lint-api test-race test-browser ## Everything that CI runs, the quick parts first
 
 .PHONY: test-race
 test-race: ## Run every test under the race detector
