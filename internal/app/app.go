@@ -18,6 +18,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/auth"
+	"github.com/user-management-service/ums/internal/domain/mfa"
 	"github.com/user-management-service/ums/internal/domain/notify"
 	"github.com/user-management-service/ums/internal/domain/onetime"
 	"github.com/user-management-service/ums/internal/domain/profile"
@@ -174,6 +175,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	authorizer := role.Authorizer{}
 	limits := throttle.New(a.pool, ring, cfg.Throttle)
 	sessions := session.NewService(a.pool, ring, changes, cfg.Sessions)
+	factors := mfa.NewService(a.pool, ring, clk)
 	proofs := onetime.NewService(a.pool, ring, limits, mails)
 	usage := apikey.NewUsage(a.pool, clk, a.log)
 	store := idempotency.New(a.pool, ring)
@@ -186,14 +188,14 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	a.auth = auth.NewService(auth.Deps{
 		Config: cfg.Auth, ProductName: cfg.Service.ProductName, DB: a.pool, Ring: ring, Clock: clk, Hasher: hasher, Policy: policy,
 		Issuer: token.NewIssuer(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk),
-		Limits: limits, Sessions: sessions, OneTime: proofs, Outbox: mails, Links: mails.Links(), Roles: authorizer,
+		Limits: limits, Sessions: sessions, Factors: factors, OneTime: proofs, Outbox: mails, Links: mails.Links(), Roles: authorizer,
 	})
 	a.background = []func(context.Context){
 		func(ctx context.Context) { bus.Listen(ctx, cfg.Database.Direct()) },
 		a.signing.Run, usage.Run,
 	}
 	a.housekeeping(
-		sessions.Sweep, proofs.Sweep, limits.Sweep,
+		sessions.Sweep, factors.Sweep, proofs.Sweep, limits.Sweep,
 		func(ctx context.Context) error { _, err := store.Sweep(ctx); return err },
 		func(ctx context.Context) error { _, err := a.accounts.PurgeDue(ctx); return err },
 	)

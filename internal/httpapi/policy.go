@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/platform/fault"
 )
 
@@ -16,7 +17,7 @@ var (
 	errMultipleCredentials = fault.New(fault.Malformed, "multiple_credentials",
 		"The request carries more than one credential; send exactly one.")
 	errReauthenticate = fault.New(fault.Forbidden, "reauthentication_required",
-		"This needs an authentication of the last 10 minutes; call POST /api/v1/auth/reauthenticate and use the new access token.")
+		"This needs an authentication of the last 10 minutes, by a second factor where the account has one; call POST /api/v1/auth/reauthenticate and use the new access token.")
 	errEnrollment = fault.New(fault.Forbidden, "mfa_enrollment_required",
 		"A role of this account requires a second factor; enrol one first.")
 )
@@ -39,7 +40,7 @@ type Policy struct {
 	access      admission
 	permissions []string // for permitted: the one; for self and ownOr: what a key needs one of
 	sessionOnly bool     // no key, whatever its scopes
-	fresh       bool     // authenticated within freshFor
+	fresh       bool     // authenticated within freshFor at the account's level
 	enrolment   bool     // open to an account that must yet enrol a second factor
 }
 
@@ -67,7 +68,7 @@ func OwnOr(key ...string) Policy { return Policy{access: ownOr, permissions: key
 // SessionOnly refuses keys.
 func (p Policy) SessionOnly() Policy { p.sessionOnly = true; return p }
 
-// Fresh needs an authentication within freshFor.
+// Fresh needs an authentication within freshFor, at the account's level.
 func (p Policy) Fresh() Policy { p.sessionOnly, p.fresh = true, true; return p }
 
 // Enrolment keeps the route open to an account that a role obliges to a second factor that it lacks.
@@ -95,10 +96,16 @@ func (p Policy) check(by actor.Actor, now time.Time) error {
 			return actor.Denied(p.permissions[0])
 		}
 	}
-	if p.fresh && now.Sub(by.AuthTime) > freshFor {
+	if p.fresh && !fresh(by, now) {
 		return errReauthenticate
 	}
 	return nil
+}
+
+// fresh says whether by has authenticated lately at the account's level: where there is a second factor a password alone
+// does not do.
+func fresh(by actor.Actor, now time.Time) bool {
+	return now.Sub(by.AuthTime) <= freshFor && (!by.MFAEnabled || by.ACR == session.AAL2)
 }
 
 func mayAny(by actor.Actor, permissions []string) bool {

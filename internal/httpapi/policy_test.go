@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/httpapi/middleware"
 	"github.com/user-management-service/ums/internal/httpapi/problem"
 	"github.com/user-management-service/ums/internal/platform/clock"
@@ -48,6 +49,12 @@ func TestMFA07_FreshnessHasAnEnd(t *testing.T) {
 	}{{0, nil}, {freshFor, nil}, {freshFor + time.Second, errReauthenticate}, {1000 * time.Hour, errReauthenticate}} {
 		by.AuthTime = now.Add(-c.ago)
 		require.ErrorIs(t, Session().Fresh().check(by, now), c.want, "%s ago", c.ago)
+		require.NoError(t, Session().check(by, now))
+	}
+	by.MFAEnabled, by.AuthTime = true, now
+	for acr, want := range map[string]error{"": errReauthenticate, session.AAL1: errReauthenticate, session.AAL2: nil} {
+		by.ACR = acr
+		require.ErrorIs(t, Session().Fresh().check(by, now), want, "a password alone is below an account with a second factor")
 		require.NoError(t, Session().check(by, now))
 	}
 	by.Kind = actor.APIKey

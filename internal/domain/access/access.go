@@ -51,7 +51,7 @@ type Principal struct {
 func (p *Principal) Actor(o actor.Origin) actor.Actor {
 	a := actor.Actor{
 		Kind: actor.User, UserID: p.UserID, SessionID: p.SessionID, KeyID: p.KeyID, Label: p.Label,
-		Permissions: p.Permissions, AuthTime: p.AuthTime, ACR: p.ACR, AMR: p.AMR, Origin: o,
+		Permissions: p.Permissions, AuthTime: p.AuthTime, ACR: p.ACR, AMR: p.AMR, MFAEnabled: p.MFAEnabled, Origin: o,
 	}
 	if p.KeyID != id.Nil {
 		a.Kind = actor.APIKey

@@ -38,6 +38,7 @@ type Actor struct {
 	AuthTime    time.Time   // when the session last proved who it is
 	ACR         string      // the session's assurance level: aal1, aal2
 	AMR         []string
+	MFAEnabled  bool // the account has a second factor
 	Origin      Origin
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/domain/mfa"
 	"github.com/user-management-service/ums/internal/domain/notify"
 	"github.com/user-management-service/ums/internal/domain/onetime"
 	"github.com/user-management-service/ums/internal/domain/role"
@@ -80,6 +81,7 @@ type Deps struct {
 	Issuer      *token.Issuer
 	Limits      *throttle.Limits
 	Sessions    *session.Service
+	Factors     *mfa.Service
 	OneTime     *onetime.Service
 	Outbox      onetime.Outbox
 	Links       notify.Links

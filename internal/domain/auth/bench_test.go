@@ -14,6 +14,7 @@ import (
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/auth"
+	"github.com/user-management-service/ums/internal/domain/mfa"
 	"github.com/user-management-service/ums/internal/domain/notify"
 	"github.com/user-management-service/ums/internal/domain/onetime"
 	"github.com/user-management-service/ums/internal/domain/session"
@@ -149,6 +150,7 @@ func newBench(t testing.TB, configure ...func(*auth.Config, *throttle.Config)) *
 		Sessions: session.NewService(b.pool, ring, actor.NewChanges(postgres.NewBus(log)),
 			session.Config{IdleTTL: time.Hour, MaxTTL: 24 * time.Hour, Grace: 30 * time.Second}),
 		OneTime: onetime.NewService(b.pool, ring, limits, b.outbox),
+		Factors: mfa.NewService(b.pool, ring, clock.System{}),
 	})
 	return b
 }

@@ -26,8 +26,8 @@ type Login struct {
 }
 
 // Login opens a session. Whatever is wrong is ErrInvalidCredentials; only who knows the password is told that the
-// address is unproven (ErrEmailUnverified) or the account suspended (ErrSuspended). The attempt is counted before the
-// account is looked up: throttle.ErrLimited. Five statements.
+// address is unproven (ErrEmailUnverified), the account suspended (ErrSuspended), or a second factor asked for
+// (mfa.ErrRequired). The attempt is counted before the account is looked up: throttle.ErrLimited. Five statements.
 func (s *Service) Login(ctx context.Context, by actor.Actor, in Login) (Tokens, error) {
 	if in.DeviceName != "" {
 		var v fault.Validation
@@ -99,19 +99,27 @@ func (s *Service) enter(ctx context.Context, by actor.Actor, a account, in Login
 		}
 		e.rehash = &hash
 	}
-	var grant session.Grant
-	var opened bool
+	var p passage
 	err := s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) (err error) {
-		if grant, opened, err = s.open(ctx, tx, by, e); err != nil || !opened {
+		if p, err = s.pass(ctx, tx, by, e); err != nil {
 			return err
 		}
-		return s.Limits.GiveBack(ctx, tx, attempt) // last: it holds the network's counter until the commit
+		// Last: it holds the network's counter until the commit.
+		switch {
+		case p.demand != nil:
+			return s.Limits.Withdraw(ctx, tx, attempt) // no failure, but no success either: who knows a password cannot clear his wrong codes by it
+		case p.opened:
+			return s.Limits.GiveBack(ctx, tx, attempt)
+		}
+		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return Tokens{}, err
-	}
-	if !opened { // the account changed under us: the password that was right is no longer
+	case p.demand != nil:
+		return Tokens{}, p.demand
+	case !p.opened: // the account changed under us: the password that was right is no longer
 		return Tokens{}, ErrInvalidCredentials
 	}
-	return s.mint(grant)
+	return s.mint(p.grant)
 }

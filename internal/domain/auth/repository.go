@@ -82,6 +82,15 @@ func lockAddress(ctx context.Context, tx postgres.Tx, norm string) (account, err
 	return a, err
 }
 
+// renewHash puts another hash of the same password in place of old; false when that is no longer the account's.
+func renewHash(ctx context.Context, tx postgres.Tx, user id.ID, old, renewed string) (bool, error) {
+	tag, err := tx.Exec(ctx, "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2", user, old, renewed)
+	if err != nil {
+		return false, fmt.Errorf("renew password hash: %w", err)
+	}
+	return tag.RowsAffected() == 1, nil
+}
+
 // activation is what a proven address gives its account; nil members leave what is there.
 type activation struct {
 	passwordHash, displayName, locale *string

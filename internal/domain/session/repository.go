@@ -60,6 +60,7 @@ func insert(ctx context.Context, tx postgres.Tx, cfg Config, n newRow) (live, er
 		WITH account AS (
 			UPDATE users SET last_login_at = now(), password_hash = coalesce($4, password_hash)
 			WHERE id = $1 AND status = 'active' AND auth_epoch = $2 AND ($3::text IS NULL OR password_hash = $3)
+				AND (NOT mfa_enabled OR $9 = 'aal2')
 			RETURNING id, email, auth_epoch
 		), seen AS (
 			INSERT INTO sign_in_networks (user_id, network) SELECT id, $5 FROM account WHERE $5::cidr IS NOT NULL

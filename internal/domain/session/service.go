@@ -47,7 +47,7 @@ type New struct {
 
 // Create opens a session, stamps the account's last sign-in and remembers the network, in one statement. It returns
 // false, and has done nothing, when the account is not what it was when the sign-in was proven: another hash, another
-// epoch, no longer active.
+// epoch, no longer active, or a second factor where only a first was shown.
 func (s *Service) Create(ctx context.Context, tx postgres.Tx, n New) (Grant, bool, error) {
 	sessionID, secret := id.New(), token.NewSessionSecret()
 	hash := secret.Hash()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -72,6 +73,17 @@ type Assurance struct {
 
 // ByPassword is the assurance of a password alone.
 func ByPassword() Assurance { return Assurance{ACR: AAL1, AMR: []string{"pwd"}} }
+
+// WithSecond is the assurance of first, the methods of a first factor, and a second factor beside it.
+func WithSecond(first []string, second string) Assurance {
+	amr := make([]string, 0, len(first)+2)
+	for _, method := range append(append(amr, first...), second, "mfa") {
+		if !slices.Contains(amr, method) {
+			amr = append(amr, method)
+		}
+	}
+	return Assurance{ACR: AAL2, AMR: amr}
+}
 
 // Grant is what tokens of a session are minted from.
 type Grant struct {
