@@ -76,6 +76,50 @@ func (c Invitation) values(links Links, l language) map[string]string {
 	}
 }
 
+// PasswordReset lets whoever reads the mailbox choose a new password.
+type PasswordReset struct {
+	Name  string
+	Token secret.Text
+	Life  time.Duration
+}
+
+func (PasswordReset) template() string      { return "password_reset" }
+func (c PasswordReset) life() time.Duration { return c.Life }
+func (c PasswordReset) values(links Links, l language) map[string]string {
+	return map[string]string{
+		"name": harmless(c.Name), "link": links.ResetPassword(c.Token), "life": l.duration(c.Life),
+	}
+}
+
+// PasswordRecovered tells that a new password was set by a mailed link, and what ended with it.
+type PasswordRecovered struct {
+	Name        string
+	KeysRevoked bool // the account had API keys
+	At          time.Time
+}
+
+func (PasswordRecovered) template() string    { return "password_recovered" }
+func (PasswordRecovered) life() time.Duration { return noticeLife }
+func (c PasswordRecovered) values(Links, language) map[string]string {
+	keys := ""
+	if c.KeysRevoked {
+		keys = "revoked"
+	}
+	return map[string]string{"name": harmless(c.Name), "keys": keys, "time": moment(c.At)}
+}
+
+// PasswordChanged tells that somebody who knew the password set another one.
+type PasswordChanged struct {
+	Name string
+	At   time.Time
+}
+
+func (PasswordChanged) template() string    { return "password_changed" }
+func (PasswordChanged) life() time.Duration { return noticeLife }
+func (c PasswordChanged) values(Links, language) map[string]string {
+	return map[string]string{"name": harmless(c.Name), "time": moment(c.At)}
+}
+
 // SessionReuse tells that a refresh token came back after it had been used, and that its session was ended.
 type SessionReuse struct {
 	Name   string

@@ -27,6 +27,9 @@ func (l Links) VerifyEmail(token secret.Text) string { return l.to("verify-email
 // AcceptInvitation links to the page that takes an invitation.
 func (l Links) AcceptInvitation(token secret.Text) string { return l.to("accept-invitation", token) }
 
+// ResetPassword links to the page that sets a new password.
+func (l Links) ResetPassword(token secret.Text) string { return l.to("reset-password", token) }
+
 // to puts the token into the fragment, which browsers send to nobody: no log, no Referer.
 func (l Links) to(page string, token secret.Text) string {
 	return l.base + "/" + page + "#token=" + url.QueryEscape(token.Reveal())

@@ -28,6 +28,9 @@ func samples(name string) map[string]Content {
 		"verify_email":        VerifyEmail{Name: name, Token: token, Life: 24 * hour, Code: code, CodeLife: 10 * time.Minute},
 		"already_registered":  AlreadyRegistered{Name: name},
 		"invitation":          Invitation{Name: name, InvitedBy: name, Token: token, Life: 7 * 24 * hour},
+		"password_reset":      PasswordReset{Name: name, Token: token, Life: 30 * time.Minute},
+		"password_recovered":  PasswordRecovered{Name: name, KeysRevoked: true, At: at},
+		"password_changed":    PasswordChanged{Name: name, At: at},
 		"session_reuse":       SessionReuse{Name: name, Device: name, At: at},
 		"email_corrected_old": EmailCorrectedOld{Name: name, At: at},
 		"email_corrected_new": EmailCorrectedNew{Name: name, Token: token, Life: 24 * hour},
@@ -74,8 +77,8 @@ func TestEveryTemplateRendersAsItsGoldenFile(t *testing.T) {
 		require.Contains(t, r.text, "Ünion & Söhne")
 		require.Contains(t, r.html, "Ünion &amp; Söhne")
 		if strings.Contains(r.text, "#token=") {
-			require.Regexp(t, `24 hours|24 Stunden|7 days|7 Tage`, r.text)
-			require.Regexp(t, `24 hours|24 Stunden|7 days|7 Tage`, r.html)
+			require.Regexp(t, `24 hours|24 Stunden|7 days|7 Tage|(15|30) (minutes|Minuten)`, r.text)
+			require.Regexp(t, `24 hours|24 Stunden|7 days|7 Tage|(15|30) (minutes|Minuten)`, r.html)
 		}
 	}
 }

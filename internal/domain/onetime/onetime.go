@@ -23,6 +23,8 @@ const (
 	VerificationLife = 24 * time.Hour
 	CodeLife         = 10 * time.Minute
 	InvitationLife   = 7 * 24 * time.Hour
+	ResetLife        = 30 * time.Minute
+	MagicLinkLife    = 15 * time.Minute
 )
 
 const (
@@ -34,6 +36,11 @@ const (
 	purposeVerify     = "verify_email"
 	purposeCode       = "verify_email_code"
 	purposeInvitation = "invitation"
+	purposeReset      = "password_reset"
+	purposeMagicLink  = "magic_link"
+	// purposeUndo is of the link that gives an account its former address back. No other proof ends it: else whoever
+	// stole an account and moved it to a mailbox of his own would end it by a recovery there.
+	purposeUndo = "undo_email_change"
 )
 
 // ErrInvalid is the refusal of every bad token or code, alike: unknown, expired, used, of another purpose.

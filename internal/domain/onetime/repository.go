@@ -146,16 +146,28 @@ func consume(ctx context.Context, tx postgres.Tx, tokenID id.ID) error {
 			DELETE FROM registration_attempts a USING used WHERE a.user_id = used.user_id AND a.id IS DISTINCT FROM used.attempt_id
 		), tokens AS (
 			DELETE FROM one_time_tokens t USING used
-			WHERE t.user_id = used.user_id AND t.id <> used.id AND t.purpose IN ('verify_email', 'verify_email_code', 'invitation')
+			WHERE t.user_id = used.user_id AND t.id <> used.id AND t.purpose <> $2
 		), emptied AS (
 			UPDATE registration_attempts a SET password_hash = '' FROM used WHERE a.id = used.attempt_id
 		)
-		SELECT count(*) FROM used`, tokenID).Scan(&used)
+		SELECT count(*) FROM used`, tokenID, purposeUndo).Scan(&used)
 	if err != nil {
 		return fmt.Errorf("use one-time token: %w", err)
 	}
 	if used == 0 {
 		return ErrInvalid
+	}
+	return nil
+}
+
+// EndClaims ends every claim on an account: registration attempts, their tokens and codes, invitations, resets, magic
+// links, changes of the address. What undoes a change of the address stays: it is for the owner of the former one.
+func EndClaims(ctx context.Context, tx postgres.Tx, user id.ID) error {
+	_, err := tx.Exec(ctx, `
+		WITH tokens AS (DELETE FROM one_time_tokens WHERE user_id = $1 AND purpose <> $2)
+		DELETE FROM registration_attempts WHERE user_id = $1`, user, purposeUndo)
+	if err != nil {
+		return fmt.Errorf("delete claims on user: %w", err)
 	}
 	return nil
 }

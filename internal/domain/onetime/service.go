@@ -3,6 +3,7 @@ package onetime
 import (
 	"context"
 	"crypto/subtle"
+	"time"
 
 	"github.com/user-management-service/ums/internal/domain/notify"
 	"github.com/user-management-service/ums/internal/domain/throttle"
@@ -128,7 +129,35 @@ func (s *Service) Verification(ctx context.Context, text string) (Proof, error) 
 
 // OpenInvitation finds the token of an invitation that nobody has accepted.
 func (s *Service) OpenInvitation(ctx context.Context, text string) (Proof, error) {
-	p, err := s.find(ctx, purposeInvitation, text)
+	return s.unused(ctx, purposeInvitation, text)
+}
+
+// MailReset mails a link by which the owner of the address chooses a new password; an older one dies. The caller has
+// locked the account's row, and asked whether the mail may be sent. At most three statements.
+func (s *Service) MailReset(ctx context.Context, tx postgres.Tx, r Recipient) error {
+	return s.mailLink(ctx, tx, r, purposeReset, ResetLife, func(token secret.Text) notify.Content {
+		return notify.PasswordReset{Name: r.Name, Token: token, Life: ResetLife}
+	})
+}
+
+// OpenReset finds the token of a reset that has not been used.
+func (s *Service) OpenReset(ctx context.Context, text string) (Proof, error) {
+	return s.unused(ctx, purposeReset, text)
+}
+
+func (s *Service) mailLink(
+	ctx context.Context, tx postgres.Tx, r Recipient, purpose string, life time.Duration, content func(secret.Text) notify.Content,
+) error {
+	text, hash := newToken()
+	if err := insertTokens(ctx, tx, r, nil, newRow{id.New(), purpose, hash[:], life.Seconds()}); err != nil {
+		return err
+	}
+	return s.outbox.Enqueue(ctx, tx, notify.Mail{UserID: r.UserID, To: r.Email, Locale: r.Locale, Content: content(text)})
+}
+
+// unused finds a token that has had no effect yet; ErrInvalid for everything else.
+func (s *Service) unused(ctx context.Context, purpose, text string) (Proof, error) {
+	p, err := s.find(ctx, purpose, text)
 	if err == nil && p.Used {
 		return Proof{}, ErrInvalid
 	}
@@ -166,9 +195,9 @@ func (p Proof) Registered(registrationID string) bool {
 	return ok && p.registrationID != nil && subtle.ConstantTimeCompare(hash[:], p.registrationID) == 1
 }
 
-// Consume uses the proof, in the transaction of its effect, and ends every other claim on the account: all other
-// attempts, their tokens and codes, open invitations. ErrInvalid when another transaction was faster or its time is up;
-// tx must then roll back. The caller has changed the account's row before. One statement.
+// Consume uses the proof, in the transaction of its effect, and ends every other claim on the account, as EndClaims does.
+// ErrInvalid when another transaction was faster or its time is up; tx must then roll back. The caller has changed the
+// account's row before. One statement.
 func (s *Service) Consume(ctx context.Context, tx postgres.Tx, p Proof) error {
 	return consume(ctx, tx, p.TokenID)
 }
