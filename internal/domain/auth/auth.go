@@ -119,12 +119,17 @@ func (s *Service) checkPassword(v *fault.Validation, p secret.Text, context ...s
 	}
 }
 
-// verify judges a password against a stored hash, nil where there is none, with exactly one verification.
+// verify judges a password against a stored hash, nil where there is none, with exactly one verification. A hash that
+// cannot be read is none.
 func (s *Service) verify(ctx context.Context, p secret.Text, hash *string) (ok, rehash bool, err error) {
 	if hash == nil {
 		return false, false, s.Hasher.VerifyDummy(ctx, p)
 	}
-	return s.Hasher.Verify(ctx, p, *hash)
+	ok, rehash, err = s.Hasher.Verify(ctx, p, *hash)
+	if errors.Is(err, password.ErrUnreadable) { // somebody loaded it into the table: an account without a password, and no tell-tale
+		return false, false, s.Hasher.VerifyDummy(ctx, p)
+	}
+	return ok, rehash, err
 }
 
 // judge is verify for an attempt that has been admitted. What a full queue refuses was never judged and is taken out of

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,9 @@ const queuePerSlot = 16
 // ErrOverloaded is the fault of a full hashing queue (503).
 var ErrOverloaded = fault.New(fault.Unavailable, "overloaded", "Too many sign-ins at this moment; try again shortly.").
 	WithRetryAfter(time.Second)
+
+// ErrUnreadable says that a stored hash is none that this service verifies, or costs more than it allows.
+var ErrUnreadable = errors.New("stored password hash")
 
 // Hasher makes and verifies password hashes. It is safe for concurrent use. Passwords are normalised to NFC first, so
 // that the same password typed on two systems is one password (NIST SP 800-63B-4, section 3.1.1.2).
@@ -112,18 +116,37 @@ func (h *Hasher) Hash(ctx context.Context, password secret.Text) (string, error)
 	return p.String(), nil
 }
 
-// Verify says whether password is the one that was hashed into stored, and if so whether stored has other parameters
-// than new hashes and should be replaced. It compares in constant time. A stored text that is no acceptable PHC string
-// is an error; so are ErrOverloaded and the end of ctx.
+// Verify says whether password is the one that was hashed into stored, and if so whether stored is of another scheme or
+// has other parameters than new hashes and should be replaced. It compares in constant time. Hashes of other programs
+// (see ParseForeign) take a slot of the same queue. A stored text that is no acceptable hash is ErrUnreadable; the other
+// errors are ErrOverloaded and the end of ctx.
 func (h *Hasher) Verify(ctx context.Context, password secret.Text, stored string) (ok, needsRehash bool, err error) {
+	if !strings.HasPrefix(stored, "$"+argon2id+"$") {
+		return h.verifyForeign(ctx, password, stored)
+	}
 	p, err := parsePHC(stored)
 	if err != nil {
-		return false, false, fmt.Errorf("stored password hash: %w", err)
+		return false, false, errors.Join(ErrUnreadable, err)
 	}
 	if ok, err = h.verify(ctx, password, p); err != nil || !ok {
 		return false, false, err
 	}
 	return true, p.params != h.params || len(p.salt) != saltSize || len(p.tag) != tagSize, nil
+}
+
+// verifyForeign verifies a hash of another program. It always needs to be replaced.
+func (h *Hasher) verifyForeign(ctx context.Context, password secret.Text, stored string) (ok, needsRehash bool, err error) {
+	matches, err := parseForeign(stored)
+	if err != nil {
+		return false, false, errors.Join(ErrUnreadable, err)
+	}
+	if err := h.acquire(ctx); err != nil {
+		return false, false, err
+	}
+	defer h.release()
+	h.verified.Add(1)
+	ok = matches([]byte(password.Reveal()))
+	return ok, ok, nil
 }
 
 // VerifyDummy costs what Verify costs and verifies nothing: for accounts that do not exist, or have no password, so that

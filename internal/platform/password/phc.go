@@ -10,11 +10,16 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
+// The schemes of Argon2 that are verified. Argon2d is not: it leaks by its memory accesses what it hashes.
+const (
+	argon2id = "argon2id"
+	argon2i  = "argon2i" // of other programs; see foreign.go
+)
+
 // New hashes have a 16-byte salt and a 32-byte tag (RFC 9106, section 4). Stored ones are bounded, because whoever can
 // write a row, by an import for instance, must not be able to occupy a slot for minutes or all memory: 256 MiB at most,
 // and at most 1 GiB written over all passes, which is about a second.
 const (
-	scheme         = "argon2id"
 	saltSize       = 16
 	tagSize        = 32
 	minSalt        = 8
@@ -29,7 +34,7 @@ const (
 // ErrUnsupported says that a stored hash is of no scheme that this service verifies.
 var ErrUnsupported = errors.New("unsupported password hash scheme")
 
-var errMalformed = errors.New("malformed argon2id string")
+var errMalformed = errors.New("malformed Argon2 string")
 
 // params are the cost parameters of Argon2id; memory in KiB.
 type params struct {
@@ -52,29 +57,37 @@ func (p params) check() error {
 	return nil
 }
 
-// phc is an Argon2id hash as the PHC string format writes it.
+// phc is an Argon2 hash as the PHC string format writes it.
 type phc struct {
 	params
-	salt, tag []byte
+	dataIndependent bool // Argon2i
+	salt, tag       []byte
+}
+
+func (p phc) scheme() string {
+	if p.dataIndependent {
+		return argon2i
+	}
+	return argon2id
 }
 
 // String returns $argon2id$v=19$m=…,t=…,p=…$salt$tag, base64 without padding.
 func (p phc) String() string {
 	enc := base64.RawStdEncoding
-	return fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d$%s$%s", scheme, argon2.Version, p.memory, p.iterations, p.parallelism,
+	return fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d$%s$%s", p.scheme(), argon2.Version, p.memory, p.iterations, p.parallelism,
 		enc.EncodeToString(p.salt), enc.EncodeToString(p.tag))
 }
 
 // parsePHC reads what String writes, within the bounds above, and no other spelling of it.
 func parsePHC(text string) (phc, error) {
-	if !strings.HasPrefix(text, "$"+scheme+"$") {
+	parts := strings.Split(text, "$")
+	if len(parts) < 2 || parts[0] != "" || parts[1] != argon2id && parts[1] != argon2i {
 		return phc{}, ErrUnsupported
 	}
-	parts := strings.Split(text, "$")
 	if len(parts) != 6 {
 		return phc{}, errMalformed
 	}
-	var p phc
+	p := phc{dataIndependent: parts[1] == argon2i}
 	var numbers [3]uint64
 	costs := strings.Split(parts[3], ",")
 	if len(costs) != len(numbers) {

@@ -68,7 +68,7 @@ func TestParsePHC_refusesOtherSpellingsAndExcessiveCosts(t *testing.T) {
 		_, err := parsePHC(text)
 		require.Error(t, err, text)
 	}
-	for _, other := range []string{"", "$", "$2b$12$abcdefghijklmnopqrstuv", "$argon2i$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$RV/wL4VdAuoGbwr3+U9msg", "$argon2idx$"} {
+	for _, other := range []string{"", "$", "$2b$12$abcdefghijklmnopqrstuv", "$argon2d$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$RV/wL4VdAuoGbwr3+U9msg", "$argon2idx$"} {
 		_, err := parsePHC(other)
 		require.ErrorIs(t, err, ErrUnsupported, other)
 	}
