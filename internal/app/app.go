@@ -186,7 +186,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		Product: cfg.Service.ProductName, Clock: clk, Config: cfg.Accounts,
 	})
 	a.auth = auth.NewService(auth.Deps{
-		Config: cfg.Auth, ProductName: cfg.Service.ProductName, DB: a.pool, Ring: ring, Clock: clk, Hasher: hasher, Policy: policy,
+		Config: cfg.Auth, ProductName: cfg.Service.ProductName, DB: a.pool, Changes: changes, Ring: ring, Clock: clk, Hasher: hasher, Policy: policy,
 		Issuer: token.NewIssuer(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk),
 		Limits: limits, Sessions: sessions, Factors: factors, OneTime: proofs, Outbox: mails, Links: mails.Links(), Roles: authorizer,
 	})

@@ -78,6 +78,7 @@ func TestREG02OverHTTP(t *testing.T) {
 	for path, body := range map[string]fields{
 		"/auth/register":           {"password": rightPassword},
 		"/auth/email/verification": {},
+		"/auth/password/forgot":    {},
 		"/auth/login":              {"password": wrongPassword},
 	} {
 		var seen []*apptest.Answer

@@ -38,6 +38,16 @@ func TestTOK12_KEY04_WhatIsCutIsDeadEverywhere(t *testing.T) {
 		"gone by himself":     {func(_, _ string, by *apptest.Client) { by.DELETE(t, "/users/me").Want(t, 204) }, false, false},
 		"session revoked":     {func(_, session string, by *apptest.Client) { by.DELETE(t, "/auth/sessions/"+session).Want(t, 204) }, true, true},
 		"out everywhere else": {func(_, _ string, by *apptest.Client) { by.DELETE(t, "/auth/sessions").Want(t, 204) }, true, true},
+		"password changed": {func(_, _ string, by *apptest.Client) {
+			by.PUT(t, "/auth/password", doc{"current_password": apptest.Password, "new_password": rightPassword}).Want(t, 204)
+		}, true, true},
+		"password recovered": {func(_, _ string, by *apptest.Client) {
+			email := by.GET(t, "/users/me").Want(t, 200).String(t, "email")
+			a.POST(t, "/auth/password/forgot", doc{"email": email}).Want(t, 202)
+			reset := doc{"token": a.Mail.WaitFor(t, email, 1).Token(), "new_password": rightPassword}
+			a.POST(t, "/auth/password/reset", reset).Want(t, 204)
+			require.Contains(t, a.Mail.WaitFor(t, email, 2).Text, "service account")
+		}, false, false},
 		"address corrected": {func(id, _ string, _ *apptest.Client) {
 			root.PATCH(t, "/users/"+id, doc{"email": "new-" + id + "@token.test"}).Want(t, 200)
 		}, true, false},

@@ -26,6 +26,9 @@ POST   /auth/login                        public       *
 POST   /auth/refresh                      public       *
 POST   /auth/logout                       public       *
 POST   /auth/invitations/accept           public       *
+POST   /auth/password/forgot              public       *
+POST   /auth/password/reset               public       *
+PUT    /auth/password                     session      -
 GET    /auth/sessions                     session      -
 DELETE /auth/sessions/{id}                own          -
 DELETE /auth/sessions                     session      -
@@ -41,6 +44,7 @@ PATCH  /users/{id}                        users:write  users:write
 DELETE /users/{id}                        users:delete users:delete
 POST   /users/{id}/suspend                users:write  users:write
 POST   /users/{id}/reactivate             users:write  users:write
+POST   /users/{id}/password-reset         users:write  users:write
 GET    /users/{id}/permissions            roles:read   roles:read
 GET    /users/{id}/roles                  roles:read   roles:read
 PUT    /users/{id}/roles/{role_id}        roles:assign -

@@ -58,6 +58,9 @@ func (s *Server) register() {
 	handle(s, del("/auth/sessions/{id}", "endSession", "End one of one's own sessions", Session()).as("session.end"), s.endSession)
 	handle(s, del("/auth/sessions", "endOtherSessions", "End all other sessions", Session()).as("session.end"), s.endOtherSessions)
 	handle(s, post("/auth/reauthenticate", "reauthenticate", "Prove who one is, once more", Session().Enrolment()).as("auth.reauthenticate"), s.reauthenticate)
+	handle(s, post("/auth/password/forgot", "forgotPassword", "Ask for a mail that resets the password", Public()).as("auth.password_forgot").status(http.StatusAccepted), s.forgotPassword)
+	handle(s, post("/auth/password/reset", "resetPassword", "Set a new password by a mailed link", Public()).as("auth.password_reset").status(http.StatusNoContent), s.resetPassword)
+	handle(s, put("/auth/password", "changePassword", "Change one's own password", Session()).as("auth.password_change").status(http.StatusNoContent), s.changePassword)
 	handle(s, post("/auth/invitations/accept", "acceptInvitation", "Accept an invitation", Public()).as("invitation.accept").status(http.StatusNoContent), s.acceptInvitation)
 
 	// Users
@@ -70,6 +73,7 @@ func (s *Server) register() {
 	handle(s, patchTo("/users/{id}", "updateUser", "Change a user", Permission(user.WritePermission)).as("user.update"), s.updateUser)
 	handle(s, del("/users/{id}", "deleteUser", "Delete a user", Permission(user.DeletePermission)).as("user.delete"), s.deleteUser)
 	handle(s, post("/users/{id}/suspend", "suspendUser", "Suspend a user", Permission(user.WritePermission)).as("user.suspend"), s.suspendUser)
+	handle(s, post("/users/{id}/password-reset", "sendPasswordReset", "Mail a user a link that resets the password", Permission(user.WritePermission)).as("user.password_reset").status(http.StatusAccepted), s.sendPasswordReset)
 	handle(s, post("/users/{id}/reactivate", "reactivateUser", "Reactivate a user", Permission(user.WritePermission)).as("user.reactivate"), s.reactivateUser)
 
 	// Profiles

@@ -147,6 +147,22 @@ func (w *world) auth(t *testing.T) {
 	w.ok("POST /auth/reauthenticate", w.plain, "", doc{"password": apptest.Password}, 200, "auth.reauthenticate session")
 	w.no("POST /auth/reauthenticate", w.plain, "", doc{"password": "not the password"}, 401, "invalid_credentials")
 
+	w.person(t)
+	forgetful := strings.Repeat("a", w.people) + "@rows.test"
+	s.POST(t, "/auth/password/forgot", doc{"email": forgetful}).Want(t, 202)
+	reset := s.Mail.WaitFor(t, forgetful, 1).Token()
+	w.secrets = append(w.secrets, reset)
+	w.person(t)
+	w.ok("POST /auth/password/forgot", s.Client, "", doc{"email": strings.Repeat("a", w.people) + "@rows.test"}, 202, "auth.password_forgot user")
+	w.ok("POST /auth/password/reset", s.Client, "", doc{"token": reset, "new_password": apptest.Password}, 204, "auth.password_reset user")
+	w.no("POST /auth/password/reset", s.Client, "", doc{"token": reset, "new_password": "short"}, 422, "validation_failed")
+	w.no("POST /auth/password/reset", s.Client, "", doc{"token": "x", "new_password": apptest.Password}, 400, "invalid_token")
+	change := func(current, next string) doc { return doc{"current_password": current, "new_password": next} }
+	changer := s.Bearer(w.signIn(t).String(t, "access_token"))
+	w.ok("PUT /auth/password", changer, "", change(apptest.Password, apptest.Password+" anew"), 204, "auth.password_change user")
+	w.no("PUT /auth/password", changer, "", change("not the password", apptest.Password), 401, "invalid_credentials")
+	w.no("PUT /auth/password", changer, "", change(apptest.Password, "short"), 422, "validation_failed")
+
 	invitation := w.invite(t, "invited@rows.test")
 	w.ok("POST /auth/invitations/accept", s.Client, "", doc{"token": invitation, "password": apptest.Password, "display_name": "Ina"}, 204, "invitation.accept user")
 	w.no("POST /auth/invitations/accept", s.Client, "", doc{"token": invitation, "password": "short"}, 422, "validation_failed")
@@ -191,6 +207,8 @@ func (w *world) users(t *testing.T) {
 		w.ok("POST /users/{id}/"+route, root, "/users/"+id+"/"+route, body, 200, event)
 		w.no("POST /users/{id}/"+route, root, none+"/"+route, body, 404, "not_found")
 	}
+	w.ok("POST /users/{id}/password-reset", root, one+"/password-reset", nil, 202, "user.password_reset user")
+	w.no("POST /users/{id}/password-reset", root, none+"/password-reset", nil, 404, "not_found")
 	w.no("POST /users/{id}/suspend", root, self+"/suspend", doc{"reason": "x"}, 409, "last_admin")
 	gone, _ := w.person(t)
 	w.ok("DELETE /users/{id}", root, "/users/"+gone, nil, 204, "user.delete user")

@@ -136,6 +136,23 @@ func revoke(ctx context.Context, tx postgres.Tx, key id.ID) error {
 	return nil
 }
 
+// RevokeAll ends every key of an account for good and returns those that it ended. The caller has locked the account's
+// row, records why, and announces it.
+func RevokeAll(ctx context.Context, tx postgres.Tx, owner id.ID) ([]id.ID, error) {
+	rows, err := tx.Query(ctx, `
+		UPDATE api_keys SET revoked_at = now(), version = version + 1, updated_at = now()
+		WHERE user_id = $1 AND revoked_at IS NULL
+		RETURNING id`, owner)
+	if err != nil {
+		return nil, fmt.Errorf("revoke api keys of user: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[id.ID])
+	if err != nil {
+		return nil, fmt.Errorf("revoke api keys of user: %w", err)
+	}
+	return ids, nil
+}
+
 func get(ctx context.Context, db postgres.DB, key id.ID) (Key, error) {
 	k, err := one(db.Query(ctx, `SELECT`+columns+` FROM api_keys k`+newestSecret+` WHERE k.id = $1`, key))
 	if err != nil {

@@ -74,6 +74,7 @@ type Deps struct {
 	Config      Config
 	ProductName string // no password may be made of it
 	DB          *postgres.Pool
+	Changes     actor.Changes
 	Ring        *keyring.Ring
 	Clock       clock.Clock
 	Hasher      *password.Hasher

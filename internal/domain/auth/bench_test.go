@@ -142,12 +142,12 @@ func newBench(t testing.TB, configure ...func(*auth.Config, *throttle.Config)) *
 	}
 	require.NoError(t, err)
 	b.verifier = token.NewVerifier(tokens, publicURL, keys.Keys(), clock.System{})
-	limits := throttle.New(b.pool, ring, limit)
+	limits, changes := throttle.New(b.pool, ring, limit), actor.NewChanges(postgres.NewBus(log))
 	b.Service = auth.NewService(auth.Deps{
-		Config: cfg, ProductName: "UMS", DB: b.pool, Ring: ring, Clock: clock.System{}, Hasher: b.hasher,
+		Config: cfg, ProductName: "UMS", DB: b.pool, Changes: changes, Ring: ring, Clock: clock.System{}, Hasher: b.hasher,
 		Policy: password.NewPolicy(hashing), Issuer: token.NewIssuer(tokens, publicURL, keys.Keys(), clock.System{}),
 		Limits: limits, Outbox: b.outbox, Links: mails.Links(),
-		Sessions: session.NewService(b.pool, ring, actor.NewChanges(postgres.NewBus(log)),
+		Sessions: session.NewService(b.pool, ring, changes,
 			session.Config{IdleTTL: time.Hour, MaxTTL: 24 * time.Hour, Grace: 30 * time.Second}),
 		OneTime: onetime.NewService(b.pool, ring, limits, b.outbox),
 		Factors: mfa.NewService(b.pool, ring, clock.System{}),

@@ -81,10 +81,7 @@ func (s *Service) inviteAdmin(ctx context.Context, tx postgres.Tx, by actor.Acto
 // invite makes an invitation to a pending account that has its roles already, so that later changes of those roles are
 // checked against it like against any holder.
 func (s *Service) invite(ctx context.Context, tx postgres.Tx, by actor.Actor, a account, roles []string, mailed bool) (secret.Text, error) {
-	r := onetime.Recipient{
-		UserID: a.ID, Email: a.Email, EmailNorm: a.EmailNorm, AuthEpoch: a.AuthEpoch,
-		Name: orEmpty(a.DisplayName), Locale: orEmpty(a.Locale),
-	}
+	r := a.recipient()
 	token, err := s.OneTime.Invitation(ctx, tx, r)
 	if err != nil {
 		return secret.Text{}, err

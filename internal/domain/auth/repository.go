@@ -28,6 +28,14 @@ type account struct {
 	AttemptHash   *string // of the newest live registration, while pending
 }
 
+// recipient is the account as mails that prove it see it; nobody limits them.
+func (a account) recipient() onetime.Recipient {
+	return onetime.Recipient{
+		UserID: a.ID, Email: a.Email, EmailNorm: a.EmailNorm, AuthEpoch: a.AuthEpoch,
+		Name: orEmpty(a.DisplayName), Locale: orEmpty(a.Locale),
+	}
+}
+
 // accountColumns are those of account u without its attempt.
 const accountColumns = `u.id, u.email, u.email_norm, u.email_verified, u.status, u.auth_epoch, u.mfa_enabled, u.password_hash, u.display_name, u.locale`
 

@@ -169,10 +169,9 @@ func (s *Service) ResendVerification(ctx context.Context, by actor.Actor, email,
 			if err != nil || a.EmailVerified || a.Status != user.Pending && a.Status != user.Active {
 				return err
 			}
-			mailed, err := s.OneTime.Resend(ctx, tx, onetime.Recipient{
-				UserID: a.ID, Email: a.Email, EmailNorm: a.EmailNorm, AuthEpoch: a.AuthEpoch,
-				Name: orEmpty(a.DisplayName), Locale: orEmpty(a.Locale), From: by.Origin.IP,
-			}, a.Status == user.Pending, registrationID)
+			to := a.recipient()
+			to.From = by.Origin.IP
+			mailed, err := s.OneTime.Resend(ctx, tx, to, a.Status == user.Pending, registrationID)
 			if err != nil || !mailed {
 				return err
 			}

@@ -6,9 +6,28 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 )
+
+// RecipientOf returns an account as mails that prove it see it; fault.ErrNotFound when there is none with an address.
+func RecipientOf(ctx context.Context, db postgres.DB, user id.ID) (Recipient, error) {
+	rows, err := db.Query(ctx, `
+		SELECT id AS user_id, email, email_norm, auth_epoch, coalesce(display_name, '') AS name, coalesce(locale, '') AS locale
+		FROM users WHERE id = $1 AND email IS NOT NULL`, user)
+	if err != nil {
+		return Recipient{}, fmt.Errorf("find recipient: %w", err)
+	}
+	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByNameLax[Recipient])
+	if postgres.NoRows(err) {
+		return Recipient{}, fault.ErrNotFound
+	}
+	if err != nil {
+		return Recipient{}, fmt.Errorf("find recipient: %w", err)
+	}
+	return r, nil
+}
 
 // insertAttempt reports false when the account has its live attempts already.
 func insertAttempt(ctx context.Context, tx postgres.Tx, attempt id.ID, a Attempt, registrationID []byte) (bool, error) {

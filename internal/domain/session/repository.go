@@ -10,6 +10,7 @@ import (
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/token"
@@ -206,6 +207,23 @@ func EndAll(ctx context.Context, tx postgres.Tx, user id.ID) (int64, error) {
 		return 0, fmt.Errorf("delete sessions of user: %w", err)
 	}
 	return tag.RowsAffected(), nil
+}
+
+// KeepOnly ends every session of an account but one, and binds that one to the account's new epoch; fault.ErrNotFound when
+// it has ended, too. The caller has raised the epoch in tx, records why, and announces it.
+func KeepOnly(ctx context.Context, tx postgres.Tx, user, kept id.ID, epoch int64) error {
+	tag, err := tx.Exec(ctx, `
+		WITH ended AS (DELETE FROM sessions WHERE user_id = $1 AND id <> $2)
+		UPDATE sessions SET auth_epoch = $3
+		WHERE id = $2 AND user_id = $1 AND auth_epoch = $3 - 1 AND idle_expires_at > now() AND expires_at > now()`,
+		user, kept, epoch)
+	if err != nil {
+		return fmt.Errorf("end all sessions but one: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return fault.ErrNotFound
+	}
+	return nil
 }
 
 func exists(ctx context.Context, db postgres.DB, session id.ID) (bool, error) {

@@ -140,8 +140,8 @@ func SetStatus(ctx context.Context, tx postgres.Tx, user id.ID, to Status) error
 // ErrEmailTaken ends tx.
 func SetEmail(ctx context.Context, tx postgres.Tx, user id.ID, email, norm string) (epoch int64, err error) {
 	err = tx.QueryRow(ctx, `
-		UPDATE users SET email = $2, email_norm = $3, email_verified = false, auth_epoch = auth_epoch + 1,
-			version = version + 1, updated_at = now()
+		UPDATE users SET email = $2, email_norm = $3, email_verified = false, was_verified = was_verified OR email_verified,
+			auth_epoch = auth_epoch + 1, version = version + 1, updated_at = now()
 		WHERE id = $1
 		RETURNING auth_epoch`, user, email, norm).Scan(&epoch)
 	if err != nil {
