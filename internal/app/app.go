@@ -180,7 +180,9 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	usage := apikey.NewUsage(a.pool, clk, a.log)
 	store := idempotency.New(a.pool, ring)
 	limiter := ratelimit.NewMemory(clk)
-	a.signing = signing.New(a.pool, ring, cfg.Tokens, clk, a.log)
+	a.signing = signing.New(signing.Deps{
+		Config: cfg.Signing, DB: a.pool, Ring: ring, Bus: bus, Algorithm: cfg.Tokens.Algorithm, Clock: clk, Log: a.log,
+	})
 	a.accounts = account.NewService(account.Deps{
 		DB: a.pool, Authorizer: authorizer, Changes: changes, Proofs: proofs, Outbox: mails, Hasher: hasher, Policy: policy,
 		Product: cfg.Service.ProductName, Clock: clk, Config: cfg.Accounts,
@@ -195,7 +197,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		a.signing.Run, usage.Run,
 	}
 	a.housekeeping(
-		sessions.Sweep, factors.Sweep, proofs.Sweep, limits.Sweep,
+		sessions.Sweep, factors.Sweep, proofs.Sweep, limits.Sweep, a.signing.Sweep,
 		func(ctx context.Context) error { _, err := store.Sweep(ctx); return err },
 		func(ctx context.Context) error { _, err := a.accounts.PurgeDue(ctx); return err },
 	)

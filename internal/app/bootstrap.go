@@ -11,6 +11,7 @@ import (
 
 	"github.com/user-management-service/ums/internal/config"
 	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/signing"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/secret"
 	"github.com/user-management-service/ums/migrations"
@@ -49,20 +50,38 @@ func (a *App) bootstrap(ctx context.Context) error {
 }
 
 // InviteAdmin makes a pending administrator and returns the link of the invitation, for the command line.
-func InviteAdmin(ctx context.Context, cfg *config.Config, email string) (_ string, err error) {
+func InviteAdmin(ctx context.Context, cfg *config.Config, email string) (link string, err error) {
+	err = command(ctx, cfg, func(a *App) error {
+		text, err := a.auth.InviteAdmin(ctx, actor.Service("ums admin create"), email)
+		link = text.Reveal()
+		return err
+	})
+	return link, err
+}
+
+// RotateKeys replaces the key that signs access tokens, for the command line. See signing.Service.Rotate.
+func RotateKeys(ctx context.Context, cfg *config.Config, atOnce bool) (r signing.Rotation, err error) {
+	err = command(ctx, cfg, func(a *App) (err error) {
+		r, err = a.signing.Rotate(ctx, actor.Service("ums keys rotate"), atOnce)
+		return err
+	})
+	return r, err
+}
+
+// command runs do on a service that does not listen, beside those that may run on the same database.
+func command(ctx context.Context, cfg *config.Config, do func(*App) error) (err error) {
 	if cfg.Database.URL.Empty() {
-		return "", errors.New("UMS_DATABASE_URL is empty: point it at the service's database")
+		return errors.New("UMS_DATABASE_URL is empty: point it at the service's database")
 	}
 	if err := migrated(ctx, cfg.Database); err != nil {
-		return "", err
+		return err
 	}
 	a, err := New(ctx, Options{Config: cfg, Version: "command", Stdout: io.Discard})
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	link, err := a.auth.InviteAdmin(ctx, actor.Service("ums admin create"), email)
-	return link.Reveal(), err
+	return do(a)
 }
 
 // migrated refuses a schema that lacks a migration: commands change no schema, and without one nothing else would make

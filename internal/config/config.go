@@ -20,6 +20,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/auth"
 	"github.com/user-management-service/ums/internal/domain/session"
+	"github.com/user-management-service/ums/internal/domain/signing"
 	"github.com/user-management-service/ums/internal/domain/throttle"
 	"github.com/user-management-service/ums/internal/httpapi/middleware"
 	"github.com/user-management-service/ums/internal/platform/keyring"
@@ -41,6 +42,7 @@ type Config struct {
 	Edge      middleware.Config
 	Passwords password.Config
 	Tokens    token.Config
+	Signing   signing.Config
 	Auth      auth.Config
 	Sessions  session.Config
 	Throttle  throttle.Config

@@ -2,10 +2,13 @@ package httpapi
 
 import (
 	"net/http"
+	"strconv"
 	"sync"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/user-management-service/ums/internal/domain/signing"
 	"github.com/user-management-service/ums/internal/httpapi/pages"
 	"github.com/user-management-service/ums/internal/httpapi/reference"
 )
@@ -57,6 +60,6 @@ func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(signing.CacheFor/time.Second)))
 	_, _ = w.Write(doc) // the client may be gone
 }

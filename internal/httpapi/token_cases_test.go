@@ -41,18 +41,25 @@ type forger struct {
 	good   string
 }
 
-func newForger(t *testing.T, s *apptest.Service, good string) forger {
+// keysOf is the signing keys of a service, as one more replica sees them.
+func keysOf(t *testing.T, s *apptest.Service) *signing.Service {
 	t.Helper()
-	pool, err := postgres.Open(t.Context(), postgres.Config{URL: secret.New(s.DSN), ExecMode: "cache_statement", MaxConns: 1}, slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	pool, err := postgres.Open(t.Context(), postgres.Config{URL: secret.New(s.DSN), ExecMode: "cache_statement", MaxConns: 1}, log)
 	require.NoError(t, err)
-	defer pool.Close()
+	t.Cleanup(pool.Close)
 	ring, err := keyring.Parse(apptest.MasterKey)
 	require.NoError(t, err)
-	keys := signing.New(pool, ring, token.Config{Algorithm: token.EdDSA}, s.Clock, slog.New(slog.DiscardHandler))
+	keys := signing.New(signing.Deps{DB: pool, Ring: ring, Bus: postgres.NewBus(log), Algorithm: token.EdDSA, Clock: s.Clock, Log: log})
 	require.NoError(t, keys.Load(t.Context()))
-	f := forger{good: good, claims: jwt.MapClaims{}}
-	f.key, err = keys.Keys().Signing(s.Clock.Now())
+	return keys
+}
+
+func newForger(t *testing.T, s *apptest.Service, good string) forger {
+	t.Helper()
+	key, err := keysOf(t, s).Keys().Signing(s.Clock.Now())
 	require.NoError(t, err)
+	f := forger{key: key, good: good, claims: jwt.MapClaims{}}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(good, ".")[1])
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(payload, &f.claims))

@@ -136,7 +136,7 @@ func newBench(t testing.TB, configure ...func(*auth.Config, *throttle.Config)) *
 	b.hasher, err = password.NewHasher(hashing)
 	require.NoError(t, err)
 	tokens := token.Config{Algorithm: token.EdDSA, AccessTTL: 5 * time.Minute}
-	keys := signing.New(b.pool, ring, tokens, clock.System{}, log)
+	keys := signing.New(signing.Deps{DB: b.pool, Ring: ring, Bus: postgres.NewBus(log), Algorithm: tokens.Algorithm, Clock: clock.System{}, Log: log})
 	for err = keys.Ensure(t.Context()); err != nil && postgres.Classify(err) != nil && t.Context().Err() == nil; {
 		err = keys.Ensure(t.Context()) // the first connection, on a machine that is busy with other tests
 	}

@@ -34,7 +34,10 @@ func replica(t *testing.T, pool *postgres.Pool, algorithm, master string, c cloc
 	t.Helper()
 	ring, err := keyring.Parse(master)
 	require.NoError(t, err)
-	return signing.New(pool, ring, token.Config{Algorithm: algorithm}, c, slog.New(slog.DiscardHandler))
+	return signing.New(signing.Deps{
+		Config: signing.Config{Rotation: 720 * time.Hour}, DB: pool, Ring: ring, Bus: postgres.NewBus(slog.New(slog.DiscardHandler)), Algorithm: algorithm,
+		Clock: c, Log: slog.New(slog.DiscardHandler),
+	})
 }
 
 func count(t *testing.T, pool *postgres.Pool) (n int) {
@@ -86,16 +89,16 @@ func TestAnotherAlgorithm(t *testing.T) {
 	k, err := next.Keys().Signing(c.Now())
 	require.NoError(t, err)
 	require.Equal(t, token.EdDSA, k.Algorithm, "the new one is only published")
-	c.Advance(2 * time.Minute)
+	c.Advance(11 * time.Minute)
 	k, err = next.Keys().Signing(c.Now())
 	require.NoError(t, err)
 	require.Equal(t, token.ES256, k.Algorithm)
-	require.NotZero(t, func() time.Time { k, _ := next.Keys().Signing(c.Now().Add(-2 * time.Minute)); return k.RetiresAt }())
+	require.NotZero(t, func() time.Time { k, _ := next.Keys().Signing(c.Now().Add(-11 * time.Minute)); return k.RetiresAt }())
 
 	_, err = pool.Exec(t.Context(), "UPDATE signing_keys SET retires_at = now() - interval '1 second' WHERE algorithm = 'EdDSA'")
 	require.NoError(t, err)
 	require.NoError(t, next.Load(t.Context()))
-	_, err = next.Keys().Signing(c.Now().Add(-2 * time.Minute))
+	_, err = next.Keys().Signing(c.Now().Add(-11 * time.Minute))
 	require.ErrorIs(t, err, token.ErrNoSigningKey, "a retired key is not loaded")
 }
 
