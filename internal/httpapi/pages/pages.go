@@ -36,7 +36,7 @@ type page struct {
 	New      bool // asks for a new password, not for the account's
 	AskName  bool
 	Action   string // what the button says
-	Password string // the field's label
+	Password string // the field's label; empty: the token alone is enough
 }
 
 var linked = []page{
@@ -47,6 +47,14 @@ var linked = []page{
 	{
 		Name: "accept-invitation", Title: "Accept your invitation", Action: "Accept invitation", Password: "New password",
 		Lead: "Choose a password for your account.", New: true, AskName: true,
+	},
+	{
+		Name: "confirm-email-change", Title: "Confirm your new e-mail address", Action: "Confirm new address",
+		Lead: "From now on you sign in with this address, and mails go to it. If you did not ask for this, close this page: you would give your address to somebody else's account.",
+	},
+	{
+		Name: "undo-email-change", Title: "Keep your e-mail address", Action: "Keep this address",
+		Lead: "Your account keeps the address that this mail was sent to, or gets it back. All sessions of the account end.",
 	},
 }
 

@@ -12,6 +12,8 @@
   const calls = {
     "verify-email": "/api/v1/auth/email/verify",
     "accept-invitation": "/api/v1/auth/invitations/accept",
+    "confirm-email-change": "/api/v1/auth/email/change/confirm",
+    "undo-email-change": "/api/v1/auth/email/change/undo",
   };
 
   const english = {
@@ -31,6 +33,14 @@
     },
     "accept-invitation": {
       done: "Welcome! Your account is ready. You can close this page and sign in.",
+    },
+    "confirm-email-change": {
+      email_taken: "This address belongs to another account by now.",
+      done: "This is the e-mail address of your account now. You can close this page.",
+    },
+    "undo-email-change": {
+      email_taken: "This address belongs to another account by now. Ask the administrators for help.",
+      done: "This is the e-mail address of your account, and all its sessions have ended. Now choose a new password: use “forgot password” where you sign in.",
     },
   };
   const german = {
@@ -66,6 +76,20 @@
       action: "Einladung annehmen",
       password: "Neues Passwort",
       done: "Willkommen! Ihr Konto ist bereit. Sie können diese Seite schließen und sich anmelden.",
+    },
+    "confirm-email-change": {
+      title: "Neue E-Mail-Adresse bestätigen",
+      lead: "Von nun an melden Sie sich mit dieser Adresse an und erhalten dort E-Mails. Falls Sie das nicht veranlasst haben, schließen Sie diese Seite: Sie gäben Ihre Adresse einem fremden Konto.",
+      action: "Neue Adresse bestätigen",
+      email_taken: "Diese Adresse gehört inzwischen zu einem anderen Konto.",
+      done: "Dies ist nun die E-Mail-Adresse Ihres Kontos. Sie können diese Seite schließen.",
+    },
+    "undo-email-change": {
+      title: "E-Mail-Adresse behalten",
+      lead: "Ihr Konto behält die Adresse, an die diese E-Mail ging, oder erhält sie zurück. Alle Sitzungen des Kontos enden.",
+      action: "Diese Adresse behalten",
+      email_taken: "Diese Adresse gehört inzwischen zu einem anderen Konto. Wenden Sie sich an die Administratoren.",
+      done: "Dies ist die E-Mail-Adresse Ihres Kontos, und alle Sitzungen sind beendet. Wählen Sie nun ein neues Passwort: mit „Passwort vergessen“ bei der Anmeldung.",
     },
   };
   const inGerman = /^de\b/i.test(navigator.language || "");
@@ -115,11 +139,12 @@
       say(alert, loose.join(" ") || texts[problem.code] || (inGerman ? texts.other : problem.detail || texts.other));
     }
     if (problem.code === "invalid_token") form.hidden = true;
-    (form.hidden ? $("title") : first ?? password).focus();
+    (form.hidden ? $("title") : first ?? password ?? button).focus();
   }
 
   async function send() {
-    const body = { token, password: password.value };
+    const body = { token };
+    if (password) body.password = password.value;
     const name = $("display_name")?.value.trim();
     if (name) body.display_name = name;
     let response;
@@ -150,7 +175,7 @@
     event.preventDefault();
     if (sending) return;
     clear();
-    if (!password.value) {
+    if (password && !password.value) {
       mark("password", texts.required);
       password.focus();
       return;
@@ -168,7 +193,7 @@
     }
   });
 
-  $("reveal").addEventListener("change", (event) => {
+  $("reveal")?.addEventListener("change", (event) => {
     password.type = event.target.checked ? "text" : "password";
   });
 
