@@ -22,6 +22,9 @@ GET    /auth/config                       public       *
 POST   /auth/register                     public       *
 POST   /auth/email/verify                 public       *
 POST   /auth/email/verification           public       *
+POST   /auth/email/change                 session      -
+POST   /auth/email/change/confirm         public       *
+POST   /auth/email/change/undo            public       *
 POST   /auth/login                        public       *
 POST   /auth/refresh                      public       *
 POST   /auth/logout                       public       *

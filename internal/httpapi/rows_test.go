@@ -17,6 +17,8 @@ import (
 // conflicts are the routes that can answer 409 apart from repeats in flight, by the contract's rules for each resource.
 // Whatever else can occur follows from what the contract says of a route: see mustOccur.
 var conflicts = strings.Split(strings.TrimSpace(`
+POST /auth/email/change/confirm
+POST /auth/email/change/undo
 DELETE /users/me
 POST /users
 PATCH /users/{id}

@@ -130,6 +130,8 @@ func (w *world) auth(t *testing.T) {
 	w.register(t, "again@rows.test")
 	w.ok("POST /auth/email/verification", s.Client, "", doc{"email": "again@rows.test"}, 202, "auth.resend_verification user")
 
+	w.emailChange(t)
+
 	login := func(email, password string) doc { return doc{"email": email, "password": password} }
 	w.ok("POST /auth/login", s.Client, "", login("a@rows.test", apptest.Password), 200, "auth.login session")
 	w.no("POST /auth/login", s.Client, "", login("a@rows.test", "not the password"), 401, "invalid_credentials")
@@ -167,6 +169,36 @@ func (w *world) auth(t *testing.T) {
 	w.ok("POST /auth/invitations/accept", s.Client, "", doc{"token": invitation, "password": apptest.Password, "display_name": "Ina"}, 204, "invitation.accept user")
 	w.no("POST /auth/invitations/accept", s.Client, "", doc{"token": invitation, "password": "short"}, 422, "validation_failed")
 	w.no("POST /auth/invitations/accept", s.Client, "", doc{"token": "x", "password": apptest.Password}, 400, "invalid_token")
+}
+
+// emailChange has the rows of changes of address.
+func (w *world) emailChange(t *testing.T) {
+	t.Helper()
+	const change, confirm, undo = "POST /auth/email/change", "POST /auth/email/change/confirm", "POST /auth/email/change/undo"
+	ask := func(to string) (back, forth string) {
+		_, c := w.person(t)
+		c.POST(t, "/auth/email/change", doc{"new_email": to}).Want(t, 202)
+		forth = w.s.Mail.WaitFor(t, to, 1).Token()
+		back = w.s.Mail.WaitFor(t, strings.Repeat("a", w.people)+"@rows.test", 1).Token()
+		w.secrets = append(w.secrets, back, forth)
+		return back, forth
+	}
+	_, mover := w.person(t)
+	w.ok(change, mover, "", doc{"new_email": "moved@rows.test"}, 202, "email_change.request user")
+	w.no(change, mover, "", doc{"new_email": "no address"}, 422, "validation_failed")
+	_, forth := ask("confirmed@rows.test")
+	w.ok(confirm, w.s.Client, "", doc{"token": forth}, 204, "email_change.confirm user")
+	w.no(confirm, w.s.Client, "", doc{"token": "x"}, 400, "invalid_token")
+	_, forth = ask("lost@rows.test")
+	w.root.POST(t, "/users", doc{"email": "lost@rows.test"}).Want(t, 201)
+	w.no(confirm, w.s.Client, "", doc{"token": forth}, 409, "email_taken")
+	back, _ := ask("undone@rows.test")
+	w.ok(undo, w.s.Client, "", doc{"token": back}, 204, "email_change.undo user")
+	w.no(undo, w.s.Client, "", doc{"token": forth}, 400, "invalid_token")
+	back, forth = ask("gone@rows.test")
+	w.s.POST(t, "/auth/email/change/confirm", doc{"token": forth}).Want(t, 204)
+	w.root.POST(t, "/users", doc{"email": strings.Repeat("a", w.people) + "@rows.test", "email_verified": true}).Want(t, 201)
+	w.no(undo, w.s.Client, "", doc{"token": back}, 409, "email_taken")
 }
 
 func (w *world) users(t *testing.T) {

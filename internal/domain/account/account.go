@@ -159,6 +159,11 @@ func (s *Service) move(
 	if err := s.cut(ctx, tx, u.ID); err != nil {
 		return nil, err
 	}
+	if to != user.Active {
+		if err := onetime.Disable(ctx, tx, u.ID); err != nil {
+			return nil, err
+		}
+	}
 	after, err := user.FindOne(ctx, tx, u.ID)
 	if err != nil {
 		return nil, err

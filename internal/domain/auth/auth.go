@@ -1,5 +1,5 @@
 // Package auth is the flows by which people come and go: register, verify, sign in, refresh, prove themselves again,
-// sign out, accept an invitation. Each flow is a file. They run across nouns: account, attempt, session, limits, mail.
+// sign out, change their address, accept an invitation. Each flow is a file. They run across nouns: account, attempt, session, limits, mail.
 //
 // Every path that judges a password does exactly one Argon2 verification outside any transaction, also for addresses
 // that have no account, so that neither answer nor time tells who is registered.

@@ -160,5 +160,47 @@ func (c EmailCorrectedNew) values(links Links, l language) map[string]string {
 	}
 }
 
+// EmailChangeConfirm asks the new address whether it is to be the account's.
+type EmailChangeConfirm struct {
+	Name  string
+	Token secret.Text
+	Life  time.Duration
+}
+
+func (EmailChangeConfirm) template() string      { return "email_change_confirm" }
+func (c EmailChangeConfirm) life() time.Duration { return c.Life }
+func (c EmailChangeConfirm) values(links Links, l language) map[string]string {
+	return map[string]string{
+		"name": harmless(c.Name), "link": links.ConfirmEmailChange(c.Token), "life": l.duration(c.Life),
+	}
+}
+
+// EmailChangeNotice tells the address in force that another one was asked for. It does not say which.
+type EmailChangeNotice struct {
+	Name  string
+	At    time.Time
+	Token secret.Text   // of the way back; empty where there is none
+	Life  time.Duration // of the token
+}
+
+func (EmailChangeNotice) template() string      { return "email_change_notice" }
+func (c EmailChangeNotice) life() time.Duration { return c.Life }
+func (c EmailChangeNotice) values(links Links, l language) map[string]string {
+	v := map[string]string{"name": harmless(c.Name), "time": moment(c.At), "link": "", "life": l.duration(c.Life)}
+	if !c.Token.Empty() {
+		v["link"] = links.UndoEmailChange(c.Token)
+	}
+	return v
+}
+
+// EmailChangeTaken tells the owner of an address that somebody asked to have it for another account. It holds no token.
+type EmailChangeTaken struct{ Name string }
+
+func (EmailChangeTaken) template() string    { return "email_change_taken" }
+func (EmailChangeTaken) life() time.Duration { return noticeLife }
+func (c EmailChangeTaken) values(Links, language) map[string]string {
+	return map[string]string{"name": harmless(c.Name)}
+}
+
 // moment words a time alike in all languages.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

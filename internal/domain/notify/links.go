@@ -30,6 +30,14 @@ func (l Links) AcceptInvitation(token secret.Text) string { return l.to("accept-
 // ResetPassword links to the page that sets a new password.
 func (l Links) ResetPassword(token secret.Text) string { return l.to("reset-password", token) }
 
+// ConfirmEmailChange links to the page that makes a new address the account's.
+func (l Links) ConfirmEmailChange(token secret.Text) string {
+	return l.to("confirm-email-change", token)
+}
+
+// UndoEmailChange links to the page that gives an account its former address back.
+func (l Links) UndoEmailChange(token secret.Text) string { return l.to("undo-email-change", token) }
+
 // to puts the token into the fragment, which browsers send to nobody: no log, no Referer.
 func (l Links) to(page string, token secret.Text) string {
 	return l.base + "/" + page + "#token=" + url.QueryEscape(token.Reveal())

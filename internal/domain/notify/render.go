@@ -33,6 +33,9 @@ var names = []string{
 	"session_reuse",
 	"email_corrected_old",
 	"email_corrected_new",
+	"email_change_confirm",
+	"email_change_notice",
+	"email_change_taken",
 }
 
 // parse reads the embedded templates. A template that lacks a language is an error at the start, not at the first mail.

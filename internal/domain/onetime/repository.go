@@ -202,6 +202,18 @@ func EndAll(ctx context.Context, tx postgres.Tx, user id.ID) error {
 	return nil
 }
 
+// Disable ends what an account that is kept out holds or has given: its tokens and codes, and the invitations that it
+// sent. Registration attempts stay, for a mail of their own after the reactivation; so do ways back to a former address,
+// which are no good meanwhile.
+func Disable(ctx context.Context, tx postgres.Tx, user id.ID) error {
+	_, err := tx.Exec(ctx, `
+		DELETE FROM one_time_tokens WHERE user_id = $1 AND purpose <> 'undo_email_change' OR invited_by = $1`, user)
+	if err != nil {
+		return fmt.Errorf("delete one-time tokens of user: %w", err)
+	}
+	return nil
+}
+
 func sweep(ctx context.Context, db postgres.DB) error {
 	_, err := db.Exec(ctx, `
 		WITH tokens AS (DELETE FROM one_time_tokens WHERE expires_at <= now())
