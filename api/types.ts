@@ -39,6 +39,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/api-keys/leaked": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Report a key that leaked */
+        post: operations["reportLeakedApiKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/api-keys/{id}": {
         parameters: {
             query?: never;
@@ -56,6 +73,23 @@ export interface paths {
         head?: never;
         /** Change an API key */
         patch: operations["updateApiKey"];
+        trace?: never;
+    };
+    "/api/v1/api-keys/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Replace the secret of an API key */
+        post: operations["rotateApiKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/audit-events": {
@@ -741,6 +775,8 @@ export interface components {
             } | null;
             /** @description What the key may do, as far as its owner may do it at that moment. */
             scopes: string[];
+            /** @description The current secret first, then earlier ones, newest first. Through the overlap of a rotation two work. */
+            secrets: components["schemas"]["APIKeySecret"][];
             /** @enum {string} */
             status: "active" | "expired" | "revoked" | "quarantined";
             /** Format: date-time */
@@ -772,6 +808,27 @@ export interface components {
                 window_seconds: number;
             } | null;
             scopes?: string[] | null;
+        };
+        APIKeySecret: {
+            /** Format: date-time */
+            created_at: string;
+            /** @description The key was last rotated to this one. */
+            current: boolean;
+            /**
+             * Format: date-time
+             * @description The end of its overlap; null: it ends with the key.
+             */
+            expires_at: string | null;
+            /** @description The last four characters of the key's text with this secret. */
+            last4: string;
+            /**
+             * Format: date-time
+             * @description Up to some seconds late, as are the next two; no part of the ETag.
+             */
+            last_used_at: string | null;
+            /** Format: ip */
+            last_used_ip: string | null;
+            last_used_user_agent: string | null;
         };
         ActiveSession: {
             /** Format: date-time */
@@ -886,6 +943,8 @@ export interface components {
             } | null;
             /** @description What the key may do, as far as its owner may do it at that moment. */
             scopes: string[];
+            /** @description The current secret first, then earlier ones, newest first. Through the overlap of a rotation two work. */
+            secrets: components["schemas"]["APIKeySecret"][];
             /** @enum {string} */
             status: "active" | "expired" | "revoked" | "quarantined";
             /** Format: date-time */
@@ -945,6 +1004,18 @@ export interface components {
             password: string;
             /** @description From the link. */
             token: string;
+        };
+        KeyRotation: {
+            /**
+             * Format: int64
+             * @description How long the secret before still works.
+             * @default 86400
+             */
+            overlap_seconds: number;
+        };
+        LeakedKey: {
+            /** @description The whole key; possession proves that it leaked. */
+            key: string;
         };
         Login: {
             /** @description By which the list of sessions shows it. */
@@ -1537,6 +1608,46 @@ export interface operations {
             };
         };
     };
+    reportLeakedApiKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LeakedKey"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457). */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getApiKey: {
         parameters: {
             query?: never;
@@ -1661,6 +1772,56 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["APIKey"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotateApiKey: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat for 24 hours: the first successful answer comes again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The resource's id (UUID). */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["KeyRotation"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    ETag?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedAPIKey"];
                 };
             };
             /** @description A problem (RFC 9457). */

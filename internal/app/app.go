@@ -178,6 +178,10 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	factors := mfa.NewService(a.pool, ring, clk)
 	proofs := onetime.NewService(a.pool, ring, limits, mails)
 	usage := apikey.NewUsage(a.pool, clk, a.log)
+	keys := apikey.NewService(cfg.APIKeys, apikey.Deps{
+		Pool: a.pool, Roles: authorizer, Changes: changes, Outbox: mails, General: cfg.Edge.RateLimit.Caller,
+	})
+	keys.Work(a.jobs)
 	store := idempotency.New(a.pool, ring)
 	limiter := ratelimit.NewMemory(clk)
 	a.signing = signing.New(signing.Deps{
@@ -218,9 +222,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		Access:   access.NewService(a.pool, changes, clk), Signing: a.signing, KeyUsage: usage,
 		Auth: a.auth, Sessions: sessions, Users: user.NewService(a.pool), Accounts: a.accounts,
 		Profiles: profile.NewService(a.pool, authorizer, clk), Roles: role.NewService(a.pool, changes),
-		Keys: apikey.NewService(cfg.APIKeys, apikey.Deps{
-			Pool: a.pool, Roles: authorizer, Changes: changes, General: cfg.Edge.RateLimit.Caller,
-		}),
+		Keys:  keys,
 		Audit: audit.NewService(a.pool),
 	})
 	return err

@@ -30,8 +30,20 @@ type APIKey struct {
 	AllowedIPs  []netip.Prefix `json:"allowed_ips" doc:"Networks that the key works from; empty: any."`
 	RateLimit   *keyRate       `json:"rate_limit" nullable:"true" doc:"Instead of the limit of all callers; null: that one."`
 	Metadata    object         `json:"metadata"`
+	Secrets     []APIKeySecret `json:"secrets" doc:"The current secret first, then earlier ones, newest first. Through the overlap of a rotation two work."`
 	CreatedAt   timestamp      `json:"created_at"`
 	UpdatedAt   timestamp      `json:"updated_at"`
+}
+
+// APIKeySecret is one of the secrets of a key: whether an old one is still in use, and by whom.
+type APIKeySecret struct {
+	Last4             string      `json:"last4" doc:"The last four characters of the key's text with this secret."`
+	Current           bool        `json:"current" doc:"The key was last rotated to this one."`
+	CreatedAt         timestamp   `json:"created_at"`
+	ExpiresAt         *timestamp  `json:"expires_at" nullable:"true" doc:"The end of its overlap; null: it ends with the key."`
+	LastUsedAt        *timestamp  `json:"last_used_at" nullable:"true" doc:"Up to some seconds late, as are the next two; no part of the ETag."`
+	LastUsedIP        *netip.Addr `json:"last_used_ip" nullable:"true"`
+	LastUsedUserAgent *string     `json:"last_used_user_agent" nullable:"true"`
 }
 
 // CreatedAPIKey is the one answer that has the key itself.
@@ -79,7 +91,24 @@ type APIKeyPatch struct {
 	Metadata   opt[object]    `json:"metadata,omitzero" doc:"Merged deeply; null empties."`
 }
 
+// KeyRotation replaces the secret of a key.
+type KeyRotation struct {
+	OverlapSeconds *int `json:"overlap_seconds,omitempty" minimum:"0" maximum:"2592000" default:"86400" doc:"How long the secret before still works."`
+}
+
+// LeakedKey is a key that somebody found.
+type LeakedKey struct {
+	Key string `json:"key" maxLength:"4096" doc:"The whole key; possession proves that it leaked."`
+}
+
 func encodeKey(k apikey.Key) APIKey {
+	secrets := make([]APIKeySecret, len(k.Secrets))
+	for i, x := range k.Secrets {
+		secrets[i] = APIKeySecret{
+			Last4: x.Last4, Current: x.Current(), CreatedAt: timestamp(x.CreatedAt), ExpiresAt: stamp(x.ExpiresAt),
+			LastUsedAt: stamp(x.LastUsedAt), LastUsedIP: x.LastUsedIP, LastUsedUserAgent: x.LastUsedUserAgent,
+		}
+	}
 	networks := k.AllowedIPs
 	if networks == nil {
 		networks = []netip.Prefix{}
@@ -87,7 +116,7 @@ func encodeKey(k apikey.Key) APIKey {
 	return APIKey{
 		ID: k.ID, Name: k.Name, UserID: k.UserID, Environment: string(k.Environment), Scopes: k.Scopes, Last4: k.Last4,
 		Status: string(k.Status), ExpiresAt: stamp(k.ExpiresAt), LastUsedAt: stamp(k.LastUsedAt), AllowedIPs: networks,
-		RateLimit: (*keyRate)(k.RateLimit), Metadata: object(k.Metadata),
+		RateLimit: (*keyRate)(k.RateLimit), Metadata: object(k.Metadata), Secrets: secrets,
 		CreatedAt: timestamp(k.CreatedAt), UpdatedAt: timestamp(k.UpdatedAt),
 	}
 }
@@ -187,6 +216,30 @@ func (s *Server) revokeKey(ctx context.Context, by actor.Actor, in *struct {
 		return nil, err
 	}
 	return &empty{}, s.Keys.Revoke(ctx, by, key, in.version())
+}
+
+func (s *Server) rotateKey(ctx context.Context, by actor.Actor, in *struct {
+	Identified
+	Body *KeyRotation
+},
+) (*single[CreatedAPIKey], error) {
+	key, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	overlap := apikey.DefaultOverlap
+	if in.Body != nil && in.Body.OverlapSeconds != nil {
+		overlap = time.Duration(*in.Body.OverlapSeconds) * time.Second
+	}
+	k, err := s.Keys.Rotate(ctx, by, key, overlap, keep(ctx, encodeCreatedKey))
+	if err != nil {
+		return nil, err
+	}
+	return encodeCreatedKey(k), nil
+}
+
+func (s *Server) reportLeakedKey(ctx context.Context, by actor.Actor, in *struct{ Body LeakedKey }) (*empty, error) {
+	return &empty{}, s.Keys.Leaked(ctx, by, in.Body.Key)
 }
 
 func keyAnswer(k apikey.Key, err error) (*single[APIKey], error) {

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/platform/ratelimit"
 )
 
 // Route is one line of the surface.
@@ -21,6 +22,8 @@ type Route struct {
 	Action       string // noun.verb of refusals in the audit log
 	Idempotent   bool   // honours Idempotency-Key
 	Cacheable    string // Cache-Control, instead of no-store
+	LimitPolicy  string // of a limit of its own for each network; "" = none
+	Limit        ratelimit.Rate
 
 	query []string // the query parameters that it has
 }

@@ -136,6 +136,11 @@ func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if c.route.LimitPolicy != "" {
+		if err := s.limits.Route(w, r, c.route.LimitPolicy, c.route.Limit); err != nil {
+			return err
+		}
+	}
 	if principal != nil {
 		var own *ratelimit.Rate
 		if !principal.Rate.Off() {

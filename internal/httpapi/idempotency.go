@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -42,7 +43,7 @@ func (s *Server) takeSlot(c *call, r *http.Request) error {
 		caller = string(c.actor.Kind) + " " + c.actor.ID().String()
 	}
 	held, replay, err := s.Idempotency.Begin(r.Context(), idempotency.Request{
-		Caller: caller, Route: c.route.Method + " " + c.route.Path, Key: values[0], Body: c.body,
+		Caller: caller, Route: c.route.Method + " " + strings.TrimPrefix(r.URL.Path, basePath), Key: values[0], Body: c.body,
 	})
 	if err != nil {
 		return err

@@ -2,11 +2,13 @@ package httpapi
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/profile"
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/domain/user"
+	"github.com/user-management-service/ums/internal/platform/ratelimit"
 )
 
 func get(path, name, summary string, p Policy) Route {
@@ -40,6 +42,12 @@ func (r Route) also(code int) Route { r.Also = code; return r }
 
 // idempotent routes honour Idempotency-Key.
 func (r Route) idempotent() Route { r.Idempotent = true; return r }
+
+// limited routes have a limit of their own for each network, beside the general ones; it names the policy.
+func (r Route) limited(policy string, limit int, window time.Duration) Route {
+	r.LimitPolicy, r.Limit = policy, ratelimit.Rate{Limit: limit, Window: window}
+	return r
+}
 
 // cacheable answers hold nothing personal.
 func (r Route) cacheable(control string) Route { r.Cacheable = control; return r }
@@ -108,9 +116,11 @@ func (s *Server) register() {
 	handle(s, post("/api-keys", "createApiKey", "Create an API key", Session().Fresh()).as("api_key.create").status(http.StatusCreated).idempotent(), s.createKey)
 	handle(s, get("/api-keys", "listApiKeys", "List API keys", Session()).as("api_key.list"), s.listKeys)
 	handle(s, get("/api-keys/current", "getCurrentApiKey", "Read the key that calls", Caller()).as("api_key.read"), s.currentKey)
+	handle(s, post("/api-keys/leaked", "reportLeakedApiKey", "Report a key that leaked", Public()).as("api_key.quarantine").status(http.StatusAccepted).limited("leaked", 30, time.Minute), s.reportLeakedKey)
 	handle(s, get("/api-keys/{id}", "getApiKey", "Read an API key", Session()).as("api_key.read"), s.getKey)
 	handle(s, patchTo("/api-keys/{id}", "updateApiKey", "Change an API key", Session()).as("api_key.update"), s.updateKey)
 	handle(s, del("/api-keys/{id}", "revokeApiKey", "Revoke an API key", Session()).as("api_key.revoke"), s.revokeKey)
+	handle(s, post("/api-keys/{id}/rotate", "rotateApiKey", "Replace the secret of an API key", Session().Fresh()).as("api_key.rotate").status(http.StatusCreated).idempotent(), s.rotateKey)
 
 	// Audit
 	handle(s, get("/audit-events", "listAuditEvents", "List audit events", Permission(audit.ReadPermission)).as("audit_event.list"), s.listEvents)

@@ -30,7 +30,8 @@ POST /roles
 PATCH /roles/{id}
 DELETE /roles/{id}
 POST /permissions
-DELETE /permissions/{name}`), "\n")
+DELETE /permissions/{name}
+POST /api-keys/{id}/rotate`), "\n")
 
 // mustOccur lists the statuses that a route can answer with, so that each must have its row.
 func mustOccur(t *testing.T, r *httpapi.Route) []int {

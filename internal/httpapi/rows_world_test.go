@@ -338,6 +338,16 @@ func (w *world) keys(t *testing.T) {
 	w.ok("DELETE /api-keys/{id}", root, "/api-keys/"+gone, nil, 204, "api_key.revoke api_key")
 	w.no("DELETE /api-keys/{id}", root, "/api-keys/"+unknownID, nil, 404, "not_found")
 	w.no("DELETE /api-keys/{id}", stale, "/api-keys/"+edited, nil, 412, "precondition_failed")
+	turned, _ := w.key(t, root)
+	twice, _ := w.key(t, root)
+	w.secrets = append(w.secrets, root.POST(t, "/api-keys/"+twice+"/rotate", doc{}).Want(t, 201).String(t, "key"))
+	w.ok("POST /api-keys/{id}/rotate", root, "/api-keys/"+turned+"/rotate", doc{"overlap_seconds": 3600}, 201, "api_key.rotate api_key")
+	w.no("POST /api-keys/{id}/rotate", root, "/api-keys/"+unknownID+"/rotate", doc{}, 404, "not_found")
+	w.no("POST /api-keys/{id}/rotate", root, "/api-keys/"+twice+"/rotate", doc{}, 409, "rotation_in_progress")
+	w.no("POST /api-keys/{id}/rotate", root, "/api-keys/"+turned+"/rotate", doc{"overlap_seconds": 2592001}, 422, "validation_failed")
+	_, found := w.key(t, root)
+	w.ok("POST /api-keys/leaked", w.s.Client, "", doc{"key": found}, 202, "api_key.quarantine api_key")
+	w.no("POST /api-keys/leaked", w.s.Client, "", doc{}, 422, "validation_failed")
 }
 
 func (w *world) audit(t *testing.T) {

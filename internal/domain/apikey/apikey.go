@@ -49,12 +49,27 @@ type Key struct {
 	AllowedIPs  []netip.Prefix // empty: from anywhere
 	RateLimit   *RateLimit     // instead of the limit of all callers; nil: that one
 	Metadata    jsontext.Value
+	Secrets     []Secret // the current one first, then those before it, newest first; at most ten
 	Version     int64
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
-
-	issuedAt time.Time // of the newest secret; from here the longest life counts
 }
+
+// issuedAt is when the current secret was made; from here the longest life counts.
+func (k Key) issuedAt() time.Time { return k.Secrets[0].CreatedAt }
+
+// Secret is one of the secrets of a key. Through the overlap of a rotation two work.
+type Secret struct {
+	Last4             string
+	CreatedAt         time.Time
+	ExpiresAt         *time.Time // the end of the overlap; nil: the current one, which ends with the key
+	LastUsedAt        *time.Time // this and what follows are up to some seconds late, and no part of Version
+	LastUsedIP        *netip.Addr
+	LastUsedUserAgent *string
+}
+
+// Current says whether the key was last rotated to this secret.
+func (s Secret) Current() bool { return s.ExpiresAt == nil }
 
 // Created is a new key with its text, which nobody can read again.
 type Created struct {
@@ -144,5 +159,8 @@ var (
 	// ErrScopesAbove refuses scopes that the owner or the caller does not hold.
 	ErrScopesAbove = fault.New(fault.Forbidden, "privilege_escalation",
 		"A key's scopes must lie within what its owner, and whoever sets them, may do.")
+	// ErrRotating refuses a third secret.
+	ErrRotating = fault.New(fault.Conflict, "rotation_in_progress",
+		"Two secrets of this key work now; rotate it again when the older one has ended, or revoke the key.")
 	errFilterTwice = fault.New(fault.Invalid, "unsupported_filter", "Give either user_id or scope=all, not both.")
 )

@@ -28,6 +28,8 @@ type bench struct {
 	pool *postgres.Pool
 	keys *apikey.Service
 	cut  chan id.ID // whose rights were announced to have changed
+
+	outbox *outbox
 }
 
 func newBench(t *testing.T, cfg apikey.Config) *bench {
@@ -38,11 +40,11 @@ func newBench(t *testing.T, cfg apikey.Config) *bench {
 	}, log)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	b := &bench{t: t, ctx: t.Context(), pool: pool, cut: make(chan id.ID, 100)}
+	b := &bench{t: t, ctx: t.Context(), pool: pool, cut: make(chan id.ID, 100), outbox: &outbox{}}
 	changes := actor.NewChanges(postgres.NewBus(log))
 	changes.Subscribe(func(user id.ID) { b.cut <- user }, func() {})
 	b.keys = apikey.NewService(cfg, apikey.Deps{
-		Pool: pool, Changes: changes, General: ratelimit.Rate{Limit: 1200, Window: time.Minute},
+		Pool: pool, Changes: changes, Outbox: b.outbox, General: ratelimit.Rate{Limit: 1200, Window: time.Minute},
 	})
 	return b
 }

@@ -18,21 +18,39 @@ import (
 	"github.com/user-management-service/ums/internal/platform/token"
 )
 
-// columns are those of a key k with its newest secret s. A key that has expired is another version of itself, although
+// columns are those of a key k with its secrets s. A key that has expired is another version of itself, although
 // nothing was written: the stored version counts twice, and expiry once.
 const columns = `
-	k.id, k.user_id, k.name, k.environment, k.scopes, s.last4,
+	k.id, k.user_id, k.name, k.environment, k.scopes, s.secrets,
 	CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked'
 		WHEN k.quarantined_at IS NOT NULL THEN 'quarantined'
 		WHEN k.expires_at <= now() THEN 'expired'
 		ELSE 'active' END AS status,
 	k.expires_at, k.last_used_at, k.allowed_ips, k.rate_limit, k.rate_window_seconds, k.metadata,
-	2 * k.version + (k.expires_at IS NOT NULL AND k.expires_at <= now())::int AS version, k.created_at, k.updated_at, s.issued_at`
+	2 * k.version + (k.expires_at IS NOT NULL AND k.expires_at <= now())::int AS version, k.created_at, k.updated_at`
 
-const newestSecret = `
+// secretColumns are those of a secret.
+const secretColumns = `
+	last4, created_at, expires_at, last_used_at, host(last_used_ip) AS last_used_ip, last_used_user_agent`
+
+const withSecrets = `
 	CROSS JOIN LATERAL (
-		SELECT last4, created_at AS issued_at FROM api_key_secrets WHERE key_id = k.id ORDER BY created_at DESC LIMIT 1
+		SELECT jsonb_agg(to_jsonb(x) ORDER BY x.expires_at IS NULL DESC, x.created_at DESC) AS secrets
+		FROM (
+			SELECT` + secretColumns + ` FROM api_key_secrets WHERE key_id = k.id
+			ORDER BY expires_at IS NULL DESC, created_at DESC LIMIT 10
+		) x
 	) s`
+
+// secretRow is a secret as the database writes it.
+type secretRow struct {
+	Last4             string      `json:"last4"`
+	CreatedAt         time.Time   `json:"created_at"`
+	ExpiresAt         *time.Time  `json:"expires_at"`
+	LastUsedAt        *time.Time  `json:"last_used_at"`
+	LastUsedIP        *netip.Addr `json:"last_used_ip"`
+	LastUsedUserAgent *string     `json:"last_used_user_agent"`
+}
 
 type row struct {
 	ID                id.ID
@@ -40,7 +58,7 @@ type row struct {
 	Name              string
 	Environment       token.Environment
 	Scopes            []string
-	Last4             string
+	Secrets           []secretRow
 	Status            Status
 	ExpiresAt         *time.Time
 	LastUsedAt        *time.Time
@@ -51,15 +69,16 @@ type row struct {
 	Version           int64
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
-	IssuedAt          time.Time
 }
 
 func (r row) key() Key {
 	k := Key{
-		ID: r.ID, UserID: r.UserID, Name: r.Name, Environment: r.Environment, Scopes: r.Scopes, Last4: r.Last4,
+		ID: r.ID, UserID: r.UserID, Name: r.Name, Environment: r.Environment, Scopes: r.Scopes, Last4: r.Secrets[0].Last4,
 		Status: r.Status, ExpiresAt: r.ExpiresAt, LastUsedAt: r.LastUsedAt, AllowedIPs: r.AllowedIPs,
 		Metadata: jsontext.Value(r.Metadata), Version: r.Version, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
-		issuedAt: r.IssuedAt,
+	}
+	for _, x := range r.Secrets {
+		k.Secrets = append(k.Secrets, Secret(x))
 	}
 	if r.RateLimit != nil && r.RateWindowSeconds != nil {
 		k.RateLimit = &RateLimit{Limit: *r.RateLimit, WindowSeconds: *r.RateWindowSeconds}
@@ -72,10 +91,13 @@ func one(rows pgx.Rows, err error) (Key, error) {
 		return Key{}, err
 	}
 	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[row])
-	if postgres.NoRows(err) {
+	switch {
+	case postgres.NoRows(err):
 		return Key{}, fault.ErrNotFound
+	case err != nil:
+		return Key{}, err
 	}
-	return r.key(), err
+	return r.key(), nil
 }
 
 func rateArgs(l *RateLimit) (limit, window *int) {
@@ -93,12 +115,12 @@ func insert(ctx context.Context, tx postgres.Tx, k Key, createdBy id.ID, made to
 				rate_window_seconds, metadata, expires_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11)
 			RETURNING *
-		), s AS (
+		), x AS (
 			INSERT INTO api_key_secrets (public_id, key_id, secret_hash, last4)
 			VALUES ($12, $1, $13, $14)
-			RETURNING last4, created_at AS issued_at
+			RETURNING`+secretColumns+`
 		)
-		SELECT`+columns+` FROM k CROSS JOIN s`,
+		SELECT`+columns+` FROM k CROSS JOIN (SELECT jsonb_agg(to_jsonb(x)) AS secrets FROM x) s`,
 		k.ID, k.UserID, createdBy, k.Name, string(k.Environment), k.Scopes, k.AllowedIPs, limit, window,
 		string(k.Metadata), k.ExpiresAt, made.PublicID, made.Hash[:], made.Last4))
 	if err != nil {
@@ -118,7 +140,7 @@ func update(ctx context.Context, tx postgres.Tx, k Key) (Key, error) {
 			WHERE id = $1
 			RETURNING *
 		)
-		SELECT`+columns+` FROM k`+newestSecret,
+		SELECT`+columns+` FROM k`+withSecrets,
 		k.ID, k.Name, k.Scopes, k.AllowedIPs, limit, window, string(k.Metadata), k.ExpiresAt))
 	if err != nil {
 		return Key{}, fmt.Errorf("update api key: %w", err)
@@ -154,7 +176,7 @@ func RevokeAll(ctx context.Context, tx postgres.Tx, owner id.ID) ([]id.ID, error
 }
 
 func get(ctx context.Context, db postgres.DB, key id.ID) (Key, error) {
-	k, err := one(db.Query(ctx, `SELECT`+columns+` FROM api_keys k`+newestSecret+` WHERE k.id = $1`, key))
+	k, err := one(db.Query(ctx, `SELECT`+columns+` FROM api_keys k`+withSecrets+` WHERE k.id = $1`, key))
 	if err != nil {
 		return Key{}, fmt.Errorf("read api key: %w", err)
 	}
@@ -163,7 +185,7 @@ func get(ctx context.Context, db postgres.DB, key id.ID) (Key, error) {
 
 // lock reads a key and keeps others from changing it until tx ends.
 func lock(ctx context.Context, tx postgres.Tx, key id.ID) (Key, error) {
-	k, err := one(tx.Query(ctx, `SELECT`+columns+` FROM api_keys k`+newestSecret+` WHERE k.id = $1 FOR NO KEY UPDATE OF k`, key))
+	k, err := one(tx.Query(ctx, `SELECT`+columns+` FROM api_keys k`+withSecrets+` WHERE k.id = $1 FOR NO KEY UPDATE OF k`, key))
 	if err != nil {
 		return Key{}, fmt.Errorf("lock api key: %w", err)
 	}
@@ -204,7 +226,7 @@ func list(ctx context.Context, db postgres.DB, f Filter) ([]Key, error) {
 		add("(k.created_at, k.id) "+behind+" (?, ?)", f.After.Time, f.After.ID)
 	}
 	args = append(args, f.Limit)
-	rows, err := db.Query(ctx, `SELECT`+columns+` FROM api_keys k`+newestSecret+`
+	rows, err := db.Query(ctx, `SELECT`+columns+` FROM api_keys k`+withSecrets+`
 		WHERE `+strings.Join(where, " AND ")+fmt.Sprintf(`
 		ORDER BY k.created_at %s, k.id %s LIMIT $%d`, order, order, len(args)), args...)
 	if err != nil {
@@ -212,7 +234,10 @@ func list(ctx context.Context, db postgres.DB, f Filter) ([]Key, error) {
 	}
 	keys, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (Key, error) {
 		stored, err := pgx.RowToStructByName[row](r)
-		return stored.key(), err
+		if err != nil {
+			return Key{}, err
+		}
+		return stored.key(), nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list api keys: %w", err)

@@ -21,6 +21,7 @@ type Deps struct {
 	Pool    *postgres.Pool
 	Roles   role.Authorizer
 	Changes actor.Changes
+	Outbox  Outbox
 	General ratelimit.Rate // the limit of every caller, above which a key's own needs WritePermission
 }
 

@@ -90,7 +90,7 @@ func (s *Service) applyChecked(ctx context.Context, tx postgres.Tx, by actor.Act
 		return err
 	}
 	if p.ExpiresAt.Set {
-		after.ExpiresAt = s.cfg.expiry(&v, p.ExpiresAt, before.issuedAt, now)
+		after.ExpiresAt = s.cfg.expiry(&v, p.ExpiresAt, before.issuedAt(), now)
 	}
 	// A permission that only an expired key named may have been deleted since; such a key does not come back with it.
 	given := after.Scopes

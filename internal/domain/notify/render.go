@@ -36,6 +36,9 @@ var names = []string{
 	"email_change_confirm",
 	"email_change_notice",
 	"email_change_taken",
+	"key_leaked",
+	"key_expires",
+	"key_secret_in_use",
 }
 
 // parse reads the embedded templates. A template that lacks a language is an error at the start, not at the first mail.

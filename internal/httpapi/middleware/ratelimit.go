@@ -81,6 +81,15 @@ func (l *RateLimits) Caller(w http.ResponseWriter, r *http.Request, key string, 
 	return l.take(w, r, PolicyCaller, rate, key)
 }
 
+// Route takes one request from what the client's network has at a route with a limit of its own. It is a part of the limit
+// by address, and off with it.
+func (l *RateLimits) Route(w http.ResponseWriter, r *http.Request, policy string, rate ratelimit.Rate) error {
+	if l.cfg.Address.Off() {
+		return nil
+	}
+	return l.take(w, r, policy, rate, ratelimit.Network(RecordFrom(r.Context()).ClientIP).String())
+}
+
 func (l *RateLimits) take(w http.ResponseWriter, r *http.Request, policy string, rate ratelimit.Rate, key string) error {
 	ctx := r.Context()
 	state, err := l.deps.Limiter.Allow(ctx, policy, rate, key, 1)
