@@ -113,7 +113,7 @@ func (e recorded) succeeded(t *testing.T, r row, a *apptest.Answer) {
 	t.Helper()
 	require.Equal(t, r.event, e.Action+" "+e.TargetType, r.route)
 	require.Equal(t, "success", e.Outcome, r.route)
-	if slices.Contains([]string{"auth.resend_verification", "auth.password_forgot", "api_key.quarantine"}, e.Action) { // whoever asks has not proven who he is
+	if slices.Contains([]string{"auth.resend_verification", "auth.password_forgot", "auth.magic_link", "api_key.quarantine"}, e.Action) { // whoever asks has not proven who he is
 		require.Equal(t, "anonymous", e.ActorType)
 	} else {
 		require.Equal(t, "user", e.ActorType, r.route)

@@ -46,3 +46,16 @@ func (s *Server) sendPasswordReset(ctx context.Context, by actor.Actor, in *Iden
 	}
 	return &empty{}, s.Accounts.SendPasswordReset(ctx, by, of)
 }
+
+func (s *Server) sendMagicLink(ctx context.Context, by actor.Actor, in *struct{ Body Mailbox }) (*empty, error) {
+	return &empty{}, s.Auth.SendMagicLink(ctx, by, in.Body.Email)
+}
+
+// MagicLink signs in by a mailed link.
+type MagicLink struct {
+	Token string `json:"token" doc:"From the link: 15 minutes, one use."`
+}
+
+func (s *Server) verifyMagicLink(ctx context.Context, by actor.Actor, in *struct{ Body MagicLink }) (*unversioned[Tokens], error) {
+	return encodeTokens(s.Auth.EnterByMagicLink(ctx, by, in.Body.Token))
+}

@@ -73,12 +73,13 @@ func TestAuthOverHTTP(t *testing.T) {
 // Known and unknown addresses are answered alike: status, headers, length and shape of the body (REG-02).
 func TestREG02OverHTTP(t *testing.T) {
 	t.Parallel()
-	s := apptest.Start(t)
+	s := apptest.Start(t, apptest.Env("UMS_MAGIC_LINK=true"))
 	s.Person(t, s.Admin(t), "alice@example.com")
 	for path, body := range map[string]fields{
 		"/auth/register":           {"password": rightPassword},
 		"/auth/email/verification": {},
 		"/auth/password/forgot":    {},
+		"/auth/magic-link":         {},
 		"/auth/login":              {"password": wrongPassword},
 	} {
 		var seen []*apptest.Answer

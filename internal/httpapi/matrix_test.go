@@ -32,6 +32,8 @@ POST   /auth/invitations/accept           public       *
 POST   /auth/password/forgot              public       *
 POST   /auth/password/reset               public       *
 PUT    /auth/password                     session      -
+POST   /auth/magic-link                   public       *
+POST   /auth/magic-link/verify            public       *
 GET    /auth/sessions                     session      -
 DELETE /auth/sessions/{id}                own          -
 DELETE /auth/sessions                     session      -

@@ -71,6 +71,8 @@ func (s *Server) register() {
 	handle(s, post("/auth/reauthenticate", "reauthenticate", "Prove who one is, once more", Session().Enrolment()).as("auth.reauthenticate"), s.reauthenticate)
 	handle(s, post("/auth/password/forgot", "forgotPassword", "Ask for a mail that resets the password", Public()).as("auth.password_forgot").status(http.StatusAccepted), s.forgotPassword)
 	handle(s, post("/auth/password/reset", "resetPassword", "Set a new password by a mailed link", Public()).as("auth.password_reset").status(http.StatusNoContent), s.resetPassword)
+	handle(s, post("/auth/magic-link", "sendMagicLink", "Ask for a mail that signs in", Public()).as("auth.magic_link").status(http.StatusAccepted), s.sendMagicLink)
+	handle(s, post("/auth/magic-link/verify", "verifyMagicLink", "Sign in by a mailed link", Public()).as("auth.login"), s.verifyMagicLink)
 	handle(s, put("/auth/password", "changePassword", "Change one's own password", Session()).as("auth.password_change").status(http.StatusNoContent), s.changePassword)
 	handle(s, post("/auth/invitations/accept", "acceptInvitation", "Accept an invitation", Public()).as("invitation.accept").status(http.StatusNoContent), s.acceptInvitation)
 

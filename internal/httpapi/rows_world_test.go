@@ -91,7 +91,7 @@ func (w *world) register(t *testing.T, email string) (proof, registration string
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	s := apptest.Start(t, apptest.Env("UMS_RATE_LIMIT_LOGIN=off"))
+	s := apptest.Start(t, apptest.Env("UMS_RATE_LIMIT_LOGIN=off", "UMS_MAGIC_LINK=true"))
 	w := &world{s: s, root: s.Admin(t), secrets: []string{apptest.Password, apptest.AdminPassword}}
 	w.rootID = w.root.GET(t, "/users/me").Want(t, 200).String(t, "id")
 	_, w.plain = w.person(t)
@@ -159,6 +159,14 @@ func (w *world) auth(t *testing.T) {
 	w.ok("POST /auth/password/reset", s.Client, "", doc{"token": reset, "new_password": apptest.Password}, 204, "auth.password_reset user")
 	w.no("POST /auth/password/reset", s.Client, "", doc{"token": reset, "new_password": "short"}, 422, "validation_failed")
 	w.no("POST /auth/password/reset", s.Client, "", doc{"token": "x", "new_password": apptest.Password}, 400, "invalid_token")
+	entering := strings.Repeat("a", w.people) + "@rows.test"
+	s.POST(t, "/auth/magic-link", doc{"email": entering}).Want(t, 202)
+	link := s.Mail.WaitFor(t, entering, 1).Token()
+	w.secrets = append(w.secrets, link)
+	w.person(t)
+	w.ok("POST /auth/magic-link", s.Client, "", doc{"email": strings.Repeat("a", w.people) + "@rows.test"}, 202, "auth.magic_link user")
+	w.ok("POST /auth/magic-link/verify", s.Client, "", doc{"token": link}, 200, "auth.login session")
+	w.no("POST /auth/magic-link/verify", s.Client, "", doc{"token": "x"}, 400, "invalid_token")
 	change := func(current, next string) doc { return doc{"current_password": current, "new_password": next} }
 	changer := s.Bearer(w.signIn(t).String(t, "access_token"))
 	w.ok("PUT /auth/password", changer, "", change(apptest.Password, apptest.Password+" anew"), 204, "auth.password_change user")

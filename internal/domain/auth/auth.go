@@ -37,10 +37,12 @@ const (
 	optional = "optional"
 )
 
-// Config is who may register, and whether an address must be proven before it signs in.
+// Config is who may register, whether an address must be proven before it signs in, and how people may sign in.
 type Config struct {
 	Registration      string `env:"UMS_REGISTRATION" envDefault:"open"`
 	EmailVerification string `env:"UMS_EMAIL_VERIFICATION" envDefault:"required"`
+	// MagicLink lets people sign in with a link that is mailed to them.
+	MagicLink bool `env:"UMS_MAGIC_LINK" envDefault:"false"`
 }
 
 // Validate returns every fault of the configuration, each naming its variable.
@@ -107,9 +109,13 @@ type Public struct {
 
 // Public returns the configuration that sign-in pages need.
 func (s *Service) Public() Public {
+	methods := []string{"password"}
+	if s.Config.MagicLink {
+		methods = append(methods, "magic_link")
+	}
 	return Public{
 		Registration: s.Config.Registration, Verification: s.Config.EmailVerification, MinPassword: s.Policy.MinLength(),
-		MaxPassword: password.MaxLength, Methods: []string{"password"}, ProductName: s.ProductName,
+		MaxPassword: password.MaxLength, Methods: methods, ProductName: s.ProductName,
 	}
 }
 

@@ -83,6 +83,7 @@ func (s *Service) recover(ctx context.Context, tx postgres.Tx, a account, p onet
 		if err := endFactors(ctx, tx, a.ID); err != nil {
 			return recovered{}, err
 		}
+		now.MFAEnabled = false
 	}
 	r := recovered{account: now, events: map[string]audit.Change{}}
 	sessions, err := session.EndAll(ctx, tx, a.ID)

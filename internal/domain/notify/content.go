@@ -120,6 +120,19 @@ func (c PasswordChanged) values(Links, language) map[string]string {
 	return map[string]string{"name": harmless(c.Name), "time": moment(c.At)}
 }
 
+// MagicLink signs in whoever reads the mailbox.
+type MagicLink struct {
+	Name  string
+	Token secret.Text
+	Life  time.Duration
+}
+
+func (MagicLink) template() string      { return "magic_link" }
+func (c MagicLink) life() time.Duration { return c.Life }
+func (c MagicLink) values(links Links, l language) map[string]string {
+	return map[string]string{"name": harmless(c.Name), "link": links.MagicLink(c.Token), "life": l.duration(c.Life)}
+}
+
 // SessionReuse tells that a refresh token came back after it had been used, and that its session was ended.
 type SessionReuse struct {
 	Name   string

@@ -38,6 +38,9 @@ func (l Links) ConfirmEmailChange(token secret.Text) string {
 // UndoEmailChange links to the page that gives an account its former address back.
 func (l Links) UndoEmailChange(token secret.Text) string { return l.to("undo-email-change", token) }
 
+// MagicLink links to the page that signs in.
+func (l Links) MagicLink(token secret.Text) string { return l.to("magic-link", token) }
+
 // to puts the token into the fragment, which browsers send to nobody: no log, no Referer.
 func (l Links) to(page string, token secret.Text) string {
 	return l.base + "/" + page + "#token=" + url.QueryEscape(token.Reveal())

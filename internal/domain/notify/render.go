@@ -30,6 +30,7 @@ var names = []string{
 	"password_reset",
 	"password_recovered",
 	"password_changed",
+	"magic_link",
 	"session_reuse",
 	"email_corrected_old",
 	"email_corrected_new",

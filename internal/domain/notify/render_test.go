@@ -31,6 +31,7 @@ func samples(name string) map[string]Content {
 		"password_reset":      PasswordReset{Name: name, Token: token, Life: 30 * time.Minute},
 		"password_recovered":  PasswordRecovered{Name: name, KeysRevoked: true, At: at},
 		"password_changed":    PasswordChanged{Name: name, At: at},
+		"magic_link":          MagicLink{Name: name, Token: token, Life: 15 * time.Minute},
 		"session_reuse":       SessionReuse{Name: name, Device: name, At: at},
 		"email_corrected_old": EmailCorrectedOld{Name: name, At: at},
 		"email_corrected_new": EmailCorrectedNew{Name: name, Token: token, Life: 24 * hour},

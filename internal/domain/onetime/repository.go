@@ -179,6 +179,17 @@ func consume(ctx context.Context, tx postgres.Tx, tokenID id.ID) error {
 	return nil
 }
 
+func use(ctx context.Context, tx postgres.Tx, tokenID id.ID) error {
+	tag, err := tx.Exec(ctx, "UPDATE one_time_tokens SET used_at = now() WHERE id = $1 AND used_at IS NULL AND expires_at > now()", tokenID)
+	if err != nil {
+		return fmt.Errorf("use one-time token: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrInvalid
+	}
+	return nil
+}
+
 // EndClaims ends every claim on an account: registration attempts, their tokens and codes, invitations, resets, magic
 // links, changes of the address. What undoes a change of the address stays: it is for the owner of the former one.
 func EndClaims(ctx context.Context, tx postgres.Tx, user id.ID) error {

@@ -145,6 +145,18 @@ func (s *Service) OpenReset(ctx context.Context, text string) (Proof, error) {
 	return s.unused(ctx, purposeReset, text)
 }
 
+// MailMagicLink mails a link that signs in; an older one dies. As MailReset otherwise.
+func (s *Service) MailMagicLink(ctx context.Context, tx postgres.Tx, r Recipient) error {
+	return s.mailLink(ctx, tx, r, purposeMagicLink, MagicLinkLife, func(token secret.Text) notify.Content {
+		return notify.MagicLink{Name: r.Name, Token: token, Life: MagicLinkLife}
+	})
+}
+
+// OpenMagicLink finds the token of a magic link that has not been used.
+func (s *Service) OpenMagicLink(ctx context.Context, text string) (Proof, error) {
+	return s.unused(ctx, purposeMagicLink, text)
+}
+
 func (s *Service) mailLink(
 	ctx context.Context, tx postgres.Tx, r Recipient, purpose string, life time.Duration, content func(secret.Text) notify.Content,
 ) error {
@@ -200,6 +212,11 @@ func (p Proof) Registered(registrationID string) bool {
 // account's row before. One statement.
 func (s *Service) Consume(ctx context.Context, tx postgres.Tx, p Proof) error {
 	return consume(ctx, tx, p.TokenID)
+}
+
+// Use uses the proof as Consume does, but ends no other claim: it is for a proof that changes nothing of the account.
+func (s *Service) Use(ctx context.Context, tx postgres.Tx, p Proof) error {
+	return use(ctx, tx, p.TokenID)
 }
 
 // Sweep deletes tokens and attempts that have expired.

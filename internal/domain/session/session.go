@@ -71,6 +71,9 @@ type Assurance struct {
 	AMR []string // methods (RFC 8176)
 }
 
+// ByMail is the assurance of a mailed link alone. RFC 8176 has no name for it; "otp" would be that of a second factor.
+func ByMail() Assurance { return Assurance{ACR: AAL1, AMR: []string{"email"}} }
+
 // ByPassword is the assurance of a password alone.
 func ByPassword() Assurance { return Assurance{ACR: AAL1, AMR: []string{"pwd"}} }
 
