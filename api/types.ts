@@ -1192,10 +1192,6 @@ export interface components {
             data: components["schemas"]["RoleUser"][];
             next_cursor: string | null;
         };
-        PageUser: {
-            data: components["schemas"]["User"][];
-            next_cursor: string | null;
-        };
         PasswordChange: {
             current_password: string;
             new_password: string;
@@ -1462,6 +1458,15 @@ export interface components {
             timezone: string | null;
             /** Format: date-time */
             updated_at: string;
+        };
+        UserPage: {
+            data: components["schemas"]["User"][];
+            next_cursor: string | null;
+            /**
+             * Format: int64
+             * @description With include=total: an estimate, exact where one page holds everything.
+             */
+            total?: number;
         };
         UserPatch: {
             /** @description Merged deeply; null empties. */
@@ -3621,6 +3626,8 @@ export interface operations {
                 search?: string;
                 /** @description Accounts without the value come last. */
                 sort?: "created_at" | "-created_at" | "email" | "-email" | "last_login_at" | "-last_login_at";
+                /** @description total: about how many accounts the filters leave, whatever the page. */
+                include?: "total";
             };
             header?: {
                 /** @description Answer 304 when the resource still has this ETag. */
@@ -3638,7 +3645,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PageUser"];
+                    "application/json": components["schemas"]["UserPage"];
                 };
             };
             /** @description A problem (RFC 9457). */

@@ -73,7 +73,7 @@ func TestStatementsPerRequest(t *testing.T) {
 		{"me", 1, func(c *apptest.Client) *apptest.Answer { return c.GET(t, "/users/me").Want(t, 200) }, ada},
 		{"me by key", 1, func(c *apptest.Client) *apptest.Answer { return c.GET(t, "/users/me").Want(t, 200) }, key},
 		{"list", 1, func(c *apptest.Client) *apptest.Answer { return c.GET(t, "/users?limit=50").Want(t, 200) }, admin},
-		{"list by name", 1, func(c *apptest.Client) *apptest.Answer { return c.GET(t, "/users?search=a&sort=email").Want(t, 200) }, admin},
+		{"list by name", 1, func(c *apptest.Client) *apptest.Answer { return c.GET(t, "/users?search=ada").Want(t, 200) }, admin},
 		{"events", 1, func(c *apptest.Client) *apptest.Answer { return c.GET(t, "/audit-events").Want(t, 200) }, admin},
 		{"refresh", 4, func(c *apptest.Client) *apptest.Answer {
 			return c.POST(t, "/auth/refresh", map[string]any{"refresh_token": refresh}).Want(t, 200)

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -297,4 +298,32 @@ func TestHTTP06_FuzzedCredentials(t *testing.T) {
 		s.With("Cookie", cookie).GET(t, "/users/me").Want(t, 401, "unauthenticated")
 	}
 	s.GET(t, "/livez").Want(t, 200)
+}
+
+// HTTP-09: a term is text, whatever it looks like: it finds who has it in his name, and its wildcards find nobody else.
+func TestHTTP09_TermsAreText(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t)
+	root := s.Admin(t)
+	names := []string{"100% sure", "under_score", `back\slash`, "quo'te --", `dou"ble`, "semi;colon", "$1 ?", "{a,b}", "[x-y]", "Ünïcode", "a^b|c", "plain"}
+	for i, name := range names {
+		id, c := s.Person(t, root, fmt.Sprintf("http09-%d@input.test", i))
+		root.PATCH(t, "/users/"+id, doc{"display_name": name}).Want(t, 200)
+		c.PATCH(t, "/profiles/me", doc{"nickname": name, "visibility": "public"}).Want(t, 200)
+	}
+	for _, name := range names {
+		for _, path := range []string{"/users", "/profiles"} {
+			found := root.GET(t, path+"?search="+url.QueryEscape(strings.ToUpper(name))).Want(t, 200).Get(t, "data").([]any)
+			require.Len(t, found, 1, "%s %s", path, name)
+		}
+	}
+	for term, want := range map[string]int{"%": 1, "_": 1, `\`: 1, "%%": 0, "'": 1, "100_": 0, "und%score": 0, `\%`: 0, strings.Repeat("x", 200): 0} {
+		for _, path := range []string{"/users", "/profiles"} {
+			require.Len(t, root.GET(t, path+"?search="+url.QueryEscape(term)).Want(t, 200).Get(t, "data"), want, "%s %s", path, term)
+		}
+	}
+	for _, path := range []string{"/users", "/profiles"} {
+		root.GET(t, path+"?search="+strings.Repeat("x", 10_000)).Want(t, 422, "validation_failed")
+	}
+	require.NotContains(t, s.Log.String(), "SQLSTATE")
 }

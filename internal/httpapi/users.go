@@ -124,9 +124,22 @@ type userListInput struct {
 	CreatedBefore time.Time `query:"created_before" doc:"Earlier than this time."`
 	Search        string    `query:"search" maxLength:"200" doc:"Part of the name or address, in any case."`
 	Sort          string    `query:"sort" enum:"created_at,-created_at,email,-email,last_login_at,-last_login_at" default:"-created_at" doc:"Accounts without the value come last."`
+	Include       string    `query:"include" enum:"total" doc:"total: about how many accounts the filters leave, whatever the page."`
 }
 
-func (s *Server) listUsers(ctx context.Context, by actor.Actor, in *userListInput) (*listing[User], error) {
+// UserPage is a page of accounts.
+type UserPage struct {
+	page.Page[User]
+	Total *int64 `json:"total,omitempty" doc:"With include=total: an estimate, exact where one page holds everything."`
+}
+
+// userListing is listing with a total.
+type userListing struct {
+	Link string `header:"Link" doc:"The next page, rel=next (RFC 8288)."`
+	Body UserPage
+}
+
+func (s *Server) listUsers(ctx context.Context, by actor.Actor, in *userListInput) (*userListing, error) {
 	const route = "GET /users"
 	sort, err := page.ParseSort(in.Sort, user.DefaultSort, user.Sorts...)
 	if err != nil {
@@ -140,15 +153,28 @@ func (s *Server) listUsers(ctx context.Context, by actor.Actor, in *userListInpu
 	if err != nil {
 		return nil, err
 	}
-	users, err := s.Users.List(ctx, by, user.Filter{
+	filter := user.Filter{
 		Email: in.Email, Status: user.Status(in.Status), Role: in.Role, Kind: user.Kind(in.Kind), Search: in.Search,
 		CreatedAfter: in.CreatedAfter, CreatedBefore: in.CreatedBefore, Sort: sort, After: after, Limit: in.Limit + 1,
-	})
+	}
+	users, err := s.Users.List(ctx, by, filter)
 	if err != nil {
 		return nil, err
 	}
-	return list(ctx, s, by, &in.Paging, route, binding, users,
-		func(u *user.User) []string { return u.SortKeys(sort) }, encodeUser), nil
+	l := list(ctx, s, by, &in.Paging, route, binding, users, func(u *user.User) []string { return u.SortKeys(sort) }, encodeUser)
+	out := &userListing{Link: l.Link, Body: UserPage{Page: l.Body}}
+	if in.Include == "total" {
+		total := int64(len(l.Body.Data))
+		if in.Cursor != "" || l.Body.NextCursor != nil {
+			estimate, err := s.Users.Total(ctx, by, filter)
+			if err != nil {
+				return nil, err
+			}
+			total = max(total, estimate)
+		}
+		out.Body.Total = &total
+	}
+	return out, nil
 }
 
 func (n *NewUser) domain() account.New {

@@ -169,7 +169,27 @@ func TestUserListOverHTTP(t *testing.T) {
 		a := admin.GET(t, "/users?limit=100&search="+url.QueryEscape(search)).Want(t, 200)
 		require.Len(t, a.Get(t, "data"), want, search)
 	}
-	require.Len(t, admin.GET(t, "/users?role=admin&kind=human&status=active&email=ADMIN@example.com").Want(t, 200).Get(t, "data"), 1)
+	require.Len(t, admin.GET(t, "/users?role=admin&email=ADMIN@example.com").Want(t, 200).Get(t, "data"), 1)
+
+	for _, query := range []string{
+		"status=active&kind=human&role=admin", "email=admin@example.com&status=active&kind=human", "status=active&kind=human&created_after=2020-01-01T00:00:00Z",
+		"search=ada&sort=email", "search=ada&sort=-last_login_at", "role=admin&sort=email", "created_before=2030-01-01T00:00:00Z&sort=last_login_at",
+	} {
+		admin.GET(t, "/users?"+query).Want(t, 422, "unsupported_filter")
+	}
+	for _, query := range []string{
+		"search=ada&status=active&role=admin", "sort=email&status=active&kind=human", "sort=-last_login_at&status=suspended",
+		"created_after=2020-01-01T00:00:00Z&created_before=2030-01-01T00:00:00Z&status=active", "kind=service&sort=email",
+	} {
+		admin.GET(t, "/users?"+query).Want(t, 200)
+	}
+
+	require.NotContains(t, admin.GET(t, "/users").Want(t, 200).JSON(t), "total")
+	require.EqualValues(t, 12, admin.GET(t, "/users?include=total").Want(t, 200).Get(t, "total"), "one page holds everything: exact")
+	require.EqualValues(t, 0, admin.GET(t, "/users?include=total&search=nobody").Want(t, 200).Get(t, "total"))
+	part := admin.GET(t, "/users?include=total&limit=5&search=job").Want(t, 200)
+	require.GreaterOrEqual(t, part.Get(t, "total"), float64(5), "an estimate, and not less than what is seen")
+	admin.GET(t, "/users?include=total&limit=5&search=job&cursor="+part.String(t, "next_cursor")).Want(t, 200)
 }
 
 // A service account has no address and no login; a key acts for it.

@@ -133,11 +133,12 @@ func assignments(ctx context.Context, db postgres.DB, user id.ID) ([]Assignment,
 }
 
 func listHolders(ctx context.Context, db postgres.DB, role id.ID, f Filter) ([]Holder, error) {
-	// Two texts, since a condition that serves both lists would cost each its index.
+	// Two texts, since a condition that serves both lists would cost each its index. Stored assignments are walked in the
+	// order of the accounts, which stands beside each of them.
 	sql := `SELECT u.id, u.kind, u.email, u.display_name, u.status, ur.expires_at, u.created_at
-		FROM users u JOIN user_roles ur
-			ON ur.user_id = u.id AND ur.role_id = $1 AND (ur.expires_at IS NULL OR ur.expires_at > now())`
-	keyset, args := f.keyset("u", role)
+		FROM (SELECT user_id AS id, user_created_at AS created_at, expires_at FROM user_roles
+			WHERE role_id = $1 AND (expires_at IS NULL OR expires_at > now())) ur JOIN users u ON u.id = ur.id`
+	keyset, args := f.keyset("ur", role)
 	if role == UserID {
 		sql = `SELECT u.id, u.kind, u.email, u.display_name, u.status, NULL::timestamptz, u.created_at
 			FROM (SELECT * FROM users WHERE kind = 'human' AND status IN ('active', 'suspended', 'deleting')) u`

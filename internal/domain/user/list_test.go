@@ -167,14 +167,19 @@ func TestFilters(t *testing.T) {
 		"after":               {user.Filter{CreatedAfter: at(35)}, 1},
 		"before":              {user.Filter{CreatedBefore: at(5)}, 3},
 		"part of an address":  {user.Filter{Search: "5@EXAMPLE"}, 2},
+		"role, and a term":    {user.Filter{Role: "editor", Search: "u5@ex"}, 1},
+		"address, and a term": {user.Filter{Email: "u5@example.org", Search: "number 5"}, 1},
+		"not across lines":    {user.Filter{Search: "number 5%_ u5"}, 0},
+		"kind, and a term":    {user.Filter{Kind: user.Program, Search: "number"}, 3},
+		"term, and times":     {user.Filter{Search: "number", CreatedAfter: at(4), CreatedBefore: at(15)}, 8},
 		"part of a name":      {user.Filter{Search: "nUMBER 3"}, 7},
-		"wildcards are text":  {user.Filter{Search: "1%_"}, 2},
-		"and match nothing":   {user.Filter{Search: `%\`}, 0},
+		"wildcards are text":  {user.Filter{Search: "ber 1%_"}, 1},
+		"and match nothing":   {user.Filter{Search: `ber%\`}, 0},
 		"role":                {user.Filter{Role: "editor"}, 1},
 		"expired role":        {user.Filter{Role: "former"}, 0},
 		"implied role":        {user.Filter{Role: "user"}, 18},
 		"role of nobody":      {user.Filter{Role: "x'); DROP TABLE users; --"}, 0},
-		"several, and sorted": {user.Filter{Role: "user", Search: "example.org", Status: user.Active, Sort: page.Sort{Field: "email"}}, 9},
+		"several, and sorted": {user.Filter{Role: "user", Search: "example.org", Status: user.Active, Sort: page.Sort{Field: "created_at"}}, 9},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.f.Limit = 100

@@ -3,9 +3,12 @@ package user
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/platform/id"
@@ -23,88 +26,38 @@ var sorted = map[string]struct {
 	"last_login_at": {"last_login_at", true},
 }
 
-// query is a statement as it grows.
-type query struct {
-	where []string
-	args  []any
-}
+// query collects the arguments of a statement as it grows.
+type query struct{ args []any }
 
 func (q *query) arg(v any) string {
 	q.args = append(q.args, v)
 	return "$" + strconv.Itoa(len(q.args))
 }
 
-func (q *query) add(format string, v any) {
-	q.where = append(q.where, strings.ReplaceAll(format, "?", q.arg(v)))
-}
-
 // list reads one page in one statement. The page is cut before roles are looked up. Kinds and statuses stand in the text,
 // from fixed words, so that the planner sees which partial index serves them.
 func list(ctx context.Context, db postgres.DB, f Filter) ([]*User, error) {
-	q := &query{where: f.fixed()}
-	if f.emailNorm != "" {
-		q.add("u.email_norm = ?", f.emailNorm)
-	}
-	if !f.CreatedAfter.IsZero() {
-		q.add("u.created_at > ?", f.CreatedAfter)
-	}
-	if !f.CreatedBefore.IsZero() {
-		q.add("u.created_at < ?", f.CreatedBefore)
-	}
-	if f.Role != "" && f.Role != role.UserName {
-		q.add(`EXISTS (SELECT FROM user_roles h JOIN roles hr ON hr.id = h.role_id
-			WHERE h.user_id = u.id AND hr.name = ? AND (h.expires_at IS NULL OR h.expires_at > now()))`, f.Role)
-	}
-	if f.Search != "" {
-		q.add(`(u.email_norm LIKE lower(?) ESCAPE '\' OR lower(u.display_name) LIKE lower(?) ESCAPE '\')`,
-			"%"+postgres.EscapeLike(f.Search)+"%")
-	}
+	q := &query{}
 	by := sorted[f.Sort.Field]
-	direction, behind := "ASC", ">"
-	if f.Sort.Descending {
-		direction, behind = "DESC", "<"
+	var from string
+	short := f.Search != "" && f.emailNorm == "" && !Searchable(f.Search)
+	switch {
+	case short || f.Search != "" && f.emailNorm != "": // that one account, if it is there
+		match := q.match(f)
+		from = "(SELECT u.* FROM " + q.newest(f, Looked) + " u WHERE u.email_norm " + match + " OR lower(u.display_name) " + match +
+			" LIMIT " + strconv.Itoa(f.Limit) + ")"
+	case f.Search != "":
+		from = q.search(f)
+	case by.nullable:
+		from = q.nullable(f)
+	default:
+		from = q.newest(f, f.Limit)
 	}
-	column := "u." + by.column
-	// In the text, as kinds and statuses are: with a parameter the planner makes a new plan at each call.
-	limit := strconv.Itoa(f.Limit)
-	part := func(order string, conditions ...string) string {
-		sql := "(SELECT u.* FROM users u"
-		if all := append(conditions, q.where...); len(all) > 0 {
-			sql += " WHERE " + strings.Join(all, " AND ")
-		}
-		return sql + " ORDER BY " + order + " LIMIT " + limit + ")"
-	}
-
-	// Accounts that have the value, then those that lack it: each part walks an index.
-	var parts []string
-	if f.after == nil || f.after.present {
-		var conditions []string
-		if by.nullable {
-			conditions = append(conditions, column+" IS NOT NULL")
-		}
-		if f.after != nil {
-			conditions = append(conditions, fmt.Sprintf("(%s, u.id) %s (%s, %s)", column, behind, q.arg(f.after.value), q.arg(f.after.id)))
-		}
-		parts = append(parts, part(fmt.Sprintf("%s %s, u.id %s", column, direction, direction), conditions...))
-	}
+	order := "u." + by.column + f.direction() + ", u.id" + f.direction()
 	if by.nullable {
-		conditions := []string{column + " IS NULL"}
-		if f.after != nil && !f.after.present {
-			conditions = append(conditions, fmt.Sprintf("u.id %s %s", behind, q.arg(f.after.id)))
-		}
-		parts = append(parts, part("u.id "+direction, conditions...))
+		order = "u." + by.column + " IS NULL, " + order
 	}
-	order := fmt.Sprintf("%s %s, u.id %s", column, direction, direction)
-	if len(parts) > 1 {
-		order = column + " IS NULL, " + order
-	}
-	from := parts[0]
-	if len(parts) > 1 {
-		from = "(SELECT u.* FROM (" + strings.Join(parts, " UNION ALL ") + ") u ORDER BY " + order + " LIMIT " + limit + ")"
-	}
-	sql := "SELECT " + columns + " FROM " + from + " u" + withRoles + " ORDER BY " + order
-
-	rows, err := db.Query(ctx, sql, q.args...)
+	rows, err := db.Query(ctx, "SELECT "+columns+" FROM "+from+" u"+withRoles+" ORDER BY "+order, q.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
@@ -112,7 +65,183 @@ func list(ctx context.Context, db postgres.DB, f Filter) ([]*User, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
+	if short && len(found) < f.Limit {
+		return found, looked(ctx, db, f)
+	}
 	return found, nil
+}
+
+// looked returns ErrShortSearch when the list goes on behind what a short term was compared with.
+func looked(ctx context.Context, db postgres.DB, f Filter) error {
+	q := &query{}
+	var more bool
+	err := db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+q.newest(f, Looked+1)+" u OFFSET "+strconv.Itoa(Looked)+")", q.args...).Scan(&more)
+	if err != nil {
+		return fmt.Errorf("look behind a short search: %w", err)
+	}
+	if more {
+		return ErrShortSearch
+	}
+	return nil
+}
+
+// match compares with the term of the filter.
+func (q *query) match(f Filter) string {
+	return "LIKE lower(" + q.arg("%"+postgres.EscapeLike(f.Search)+"%") + `) ESCAPE '\'`
+}
+
+// estimate is how many rows the planner expects.
+func estimate(ctx context.Context, db postgres.DB, f Filter) (int64, error) {
+	q := &query{}
+	from, where := "users u", append(q.account(f), q.created(f, "u.created_at")...)
+	if f.stored() {
+		from += " JOIN user_roles h ON h.user_id = u.id"
+		where = append(where, q.holds(f))
+	}
+	if f.Search != "" {
+		from += " JOIN user_search s ON s.user_id = u.id"
+		where = append(where, "s.content "+q.match(f))
+	}
+	var plan []byte
+	err := db.QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT FROM "+from+" WHERE "+strings.Join(where, " AND "), q.args...).Scan(&plan)
+	if err != nil {
+		return 0, fmt.Errorf("estimate users: %w", err)
+	}
+	var top []struct {
+		Plan struct {
+			Rows float64 `json:"Plan Rows"`
+		} `json:"Plan"`
+	}
+	if err := json.Unmarshal(plan, &top); err != nil || len(top) != 1 {
+		return 0, fmt.Errorf("read plan of users: %w", err)
+	}
+	return int64(top[0].Plan.Rows), nil
+}
+
+// newest is the first accounts of the list by creation, as a subquery. Who holds a role is walked in the order of the
+// accounts, which stands beside each assignment.
+func (q *query) newest(f Filter, limit int, conditions ...string) string {
+	from, created, key := "users u", "u.created_at", "u.id"
+	if f.stored() {
+		from = "user_roles h JOIN users u ON u.id = h.user_id AND " + q.holds(f)
+		created, key = "h.user_created_at", "h.user_id"
+	}
+	where := slices.Concat(conditions, q.account(f), q.created(f, created))
+	if f.after != nil {
+		where = append(where, fmt.Sprintf("(%s, %s) %s (%s, %s)", created, key, f.behind(), q.arg(f.after.value), q.arg(f.after.id)))
+	}
+	return "(SELECT u.* FROM " + from + " WHERE " + strings.Join(where, " AND ") +
+		" ORDER BY " + created + f.direction() + ", " + key + f.direction() + " LIMIT " + strconv.Itoa(limit) + ")"
+}
+
+const (
+	nearby = 1000 // accounts that a search looks at before it asks the trigrams
+	few    = 5000 // hits of the trigrams that are worth sorting
+)
+
+// search is newest narrowed to a term. No one plan serves it: in the order of the list a frequent term is found at once and
+// a rare one after everybody; by trigrams a rare one is found at once, and a frequent one is fetched and sorted in full.
+// What the planner takes a term for is a guess from samples. So the first accounts of the list are looked at; when these
+// do not fill the page, the trigrams; and when these find many, the whole list is walked, on which many are found soon.
+// Each part begins only when the counts of those before have called for it.
+func (q *query) search(f Filter) string {
+	match := q.match(f)
+	name := "(u.email_norm " + match + " OR lower(u.display_name) " + match + ")"
+	hits := append(q.created(f, "s.created_at"), "s.content "+match)
+	if f.after != nil {
+		hits = append(hits, fmt.Sprintf("(s.created_at, s.user_id) %s (%s, %s)", f.behind(), q.arg(f.after.value), q.arg(f.after.id)))
+	}
+	where := q.account(f)
+	if f.stored() {
+		where = append(where, "EXISTS (SELECT FROM user_roles h WHERE h.user_id = u.id AND "+q.holds(f)+")")
+	}
+	order := " ORDER BY s.created_at" + f.direction() + ", s.user_id" + f.direction()
+	limit := " LIMIT " + strconv.Itoa(f.Limit)
+	full := "(SELECT count(*) = " + strconv.Itoa(f.Limit) + " FROM near)"
+	many := "(SELECT count(*) > " + strconv.Itoa(few) + " FROM hits)"
+	return `(WITH near AS MATERIALIZED (
+			SELECT u.* FROM ` + q.newest(f, nearby) + " u WHERE " + name + limit + `
+		), hits AS MATERIALIZED (
+			SELECT s.user_id, s.created_at FROM user_search s
+			WHERE NOT ` + full + " AND " + strings.Join(hits, " AND ") + " LIMIT " + strconv.Itoa(few+1) + `
+		)
+		SELECT * FROM near WHERE ` + full + `
+		UNION ALL (SELECT u.* FROM (SELECT * FROM hits s` + order + `) s
+			CROSS JOIN LATERAL (SELECT u.* FROM users u WHERE u.id = s.user_id AND ` + strings.Join(where, " AND ") + ` OFFSET 0) u
+			WHERE NOT ` + full + " AND NOT " + many + order + limit + `)
+		UNION ALL (SELECT u.* FROM ` + q.newest(f, f.Limit, name, "NOT "+full, many) + " u))"
+}
+
+// nullable is the first accounts of a list by a column that may be null, as a subquery: accounts that have the value, then
+// those that lack it. Each part walks an index.
+func (q *query) nullable(f Filter) string {
+	column := "u." + sorted[f.Sort.Field].column
+	where := q.account(f)
+	order := column + f.direction() + ", u.id" + f.direction()
+	limit := " LIMIT " + strconv.Itoa(f.Limit)
+	part := func(order string, conditions ...string) string {
+		return "(SELECT u.* FROM users u WHERE " + strings.Join(append(conditions, where...), " AND ") + " ORDER BY " + order + limit + ")"
+	}
+	var parts []string
+	if f.after == nil || f.after.present {
+		conditions := []string{column + " IS NOT NULL"}
+		if f.after != nil {
+			conditions = append(conditions, fmt.Sprintf("(%s, u.id) %s (%s, %s)", column, f.behind(), q.arg(f.after.value), q.arg(f.after.id)))
+		}
+		parts = append(parts, part(order, conditions...))
+	}
+	conditions := []string{column + " IS NULL"}
+	if f.after != nil && !f.after.present {
+		conditions = append(conditions, fmt.Sprintf("u.id %s %s", f.behind(), q.arg(f.after.id)))
+	}
+	parts = append(parts, part("u.id"+f.direction(), conditions...))
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	return "(SELECT u.* FROM (" + strings.Join(parts, " UNION ALL ") + ") u ORDER BY " + column + " IS NULL, " + order + limit + ")"
+}
+
+// account are the conditions on the account's own row, but for its creation.
+func (q *query) account(f Filter) []string {
+	where := f.fixed()
+	if f.emailNorm != "" {
+		where = append(where, "u.email_norm = "+q.arg(f.emailNorm))
+	}
+	return where
+}
+
+// created are the conditions on the time of the account's creation, which stands in this column.
+func (q *query) created(f Filter, column string) []string {
+	var where []string
+	if !f.CreatedAfter.IsZero() {
+		where = append(where, column+" > "+q.arg(f.CreatedAfter))
+	}
+	if !f.CreatedBefore.IsZero() {
+		where = append(where, column+" < "+q.arg(f.CreatedBefore))
+	}
+	return where
+}
+
+// holds is the condition that assignment h gives the role of the filter at this moment.
+func (q *query) holds(f Filter) string {
+	return "h.role_id = (SELECT id FROM roles WHERE name = " + q.arg(f.Role) + ") AND (h.expires_at IS NULL OR h.expires_at > now())"
+}
+
+// stored says whether the filter names a role whose holders have rows.
+func (f Filter) stored() bool { return f.Role != "" && f.Role != role.UserName }
+
+func (f Filter) direction() string {
+	if f.Sort.Descending {
+		return " DESC"
+	}
+	return " ASC"
+}
+
+func (f Filter) behind() string {
+	if f.Sort.Descending {
+		return "<"
+	}
+	return ">"
 }
 
 // fixed are the conditions that need no argument.

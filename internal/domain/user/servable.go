@@ -1,0 +1,58 @@
+package user
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/user-management-service/ums/internal/platform/fault"
+)
+
+var errUnsupported = fault.New(fault.Invalid, "unsupported_filter", "No index serves these filters together.")
+
+const maxFilters = 2
+
+// servable says what no index serves. Two filters at most; by address or last sign-in only what is fixed by status and
+// kind is sorted, and nothing that is searched for.
+func (f *Filter) servable() error {
+	n := 0
+	for _, given := range []bool{
+		f.Email != "", f.Status != "", f.Role != "", f.Kind != "", !f.CreatedAfter.IsZero() || !f.CreatedBefore.IsZero(),
+	} {
+		if given {
+			n++
+		}
+	}
+	byCreation := f.Sort.Field == DefaultSort.Field
+	switch {
+	case n > maxFilters:
+		return errUnsupported.WithDetail("Give at most two filters beside search; created_after and created_before count as one.")
+	case f.Search != "" && !byCreation:
+		return errUnsupported.WithDetail("A search sorts by created_at only.")
+	case !byCreation && (f.Role != "" || !f.CreatedAfter.IsZero() || !f.CreatedBefore.IsZero()):
+		return errUnsupported.WithDetail("With role, created_after or created_before, sort by created_at.")
+	}
+	return nil
+}
+
+// ErrShortSearch refuses a term that no trigram finds, where it would have to be compared with everybody.
+var ErrShortSearch = errUnsupported.WithDetail("This is too short to be looked for among so many; give three letters or digits in a row, or two words.")
+
+// Looked is how many rows a term without trigrams is compared with, in the order of the list. When they do not fill the
+// page, and are not all there are, it is refused: an answer is complete or none.
+const Looked = 10_000
+
+// Searchable says whether trigrams find the term: three letters or digits in a row, or two words of two, whose edges count
+// as well.
+func Searchable(term string) bool {
+	pairs := 0
+	for _, word := range strings.FieldsFunc(term, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) }) {
+		switch n := utf8.RuneCountInString(word); {
+		case n >= 3:
+			return true
+		case n == 2:
+			pairs++
+		}
+	}
+	return pairs >= 2
+}
