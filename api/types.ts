@@ -228,6 +228,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/introspect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask what a token is good for (RFC 7662) */
+        post: operations["introspectToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/invitations/accept": {
         parameters: {
             query?: never;
@@ -409,6 +426,23 @@ export interface paths {
         put?: never;
         /** Register an address */
         post: operations["register"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Revoke a token (RFC 7009) */
+        post: operations["revokeToken"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1033,6 +1067,42 @@ export interface components {
             implied: boolean;
             name: string;
         };
+        IntrospectedToken: {
+            acr?: string;
+            /** @description Whether this service would take the token now. */
+            active: boolean;
+            amr?: string[];
+            aud?: string[];
+            /**
+             * Format: int64
+             * @description When the person last proved who he is; seconds since 1970.
+             */
+            auth_time?: number;
+            client_id?: string;
+            /**
+             * Format: int64
+             * @description Seconds since 1970.
+             */
+            exp?: number;
+            /**
+             * Format: int64
+             * @description Seconds since 1970.
+             */
+            iat?: number;
+            iss?: string;
+            jti?: string;
+            /** Format: uuid */
+            sid?: string;
+            /**
+             * Format: uuid
+             * @description The account.
+             */
+            sub?: string;
+            /** @enum {string} */
+            token_type?: "Bearer" | "refresh_token";
+            /** @description The account's address. */
+            username?: string;
+        };
         InvitationAcceptance: {
             display_name?: string;
             password: string;
@@ -1401,6 +1471,14 @@ export interface components {
         Suspension: {
             /** @description For the audit log. */
             reason: string;
+        };
+        TokenForm: {
+            /** @description An access or a refresh token. */
+            token: string;
+            /** @description access_token or refresh_token; not needed. */
+            token_type_hint?: string;
+        } & {
+            [key: string]: unknown;
         };
         Tokens: {
             /** @description A JWT (RFC 9068). */
@@ -2238,6 +2316,48 @@ export interface operations {
             };
         };
     };
+    introspectToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["TokenForm"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IntrospectedToken"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     acceptInvitation: {
         parameters: {
             query?: never;
@@ -2683,6 +2803,46 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["PendingRegistration"] | components["schemas"]["User"];
                 };
+            };
+            /** @description A problem (RFC 9457). */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revokeToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["TokenForm"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem (RFC 9457). */
             "4XX": {

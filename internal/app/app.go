@@ -187,13 +187,15 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	a.signing = signing.New(signing.Deps{
 		Config: cfg.Signing, DB: a.pool, Ring: ring, Bus: bus, Algorithm: cfg.Tokens.Algorithm, Clock: clk, Log: a.log,
 	})
+	verifier := signing.NewVerifier(token.NewVerifier(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk), a.signing)
+	rights := access.NewService(a.pool, changes, clk)
 	a.accounts = account.NewService(account.Deps{
 		DB: a.pool, Authorizer: authorizer, Changes: changes, Proofs: proofs, Outbox: mails, Hasher: hasher, Policy: policy,
 		Product: cfg.Service.ProductName, Clock: clk, Config: cfg.Accounts,
 	})
 	a.auth = auth.NewService(auth.Deps{
 		Config: cfg.Auth, ProductName: cfg.Service.ProductName, DB: a.pool, Changes: changes, Ring: ring, Clock: clk, Hasher: hasher, Policy: policy,
-		Issuer: token.NewIssuer(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk),
+		Issuer: token.NewIssuer(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk), Verifier: verifier, Access: rights,
 		Limits: limits, Sessions: sessions, Factors: factors, OneTime: proofs, Outbox: mails, Links: mails.Links(), Roles: authorizer,
 	})
 	a.background = []func(context.Context){
@@ -218,8 +220,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 			})
 		},
 		Idempotency: store, Cursors: page.NewCodec(ring), Ready: a.checks, Up: a.up, Mailbox: a.mailbox,
-		Verifier: token.NewVerifier(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk),
-		Access:   access.NewService(a.pool, changes, clk), Signing: a.signing, KeyUsage: usage,
+		Verifier: verifier, Access: rights, Signing: a.signing, KeyUsage: usage,
 		Auth: a.auth, Sessions: sessions, Users: user.NewService(a.pool), Accounts: a.accounts,
 		Profiles: profile.NewService(a.pool, authorizer, clk), Roles: role.NewService(a.pool, changes),
 		Keys:  keys,

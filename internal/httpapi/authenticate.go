@@ -78,13 +78,7 @@ func (s *Server) principal(ctx context.Context, c *call, credential string, isKe
 		s.KeyUsage.Used(p.KeyID, key.PublicID, c.actor.Origin.IP, c.actor.Origin.UserAgent)
 		return p, nil
 	}
-	claims, err := s.Verifier.Verify(credential)
-	if token.Reason(err) == "key" {
-		// Another replica may have made the key since this one loaded its own; it looks at most once a second.
-		if again, loadErr := s.Signing.Reload(ctx); loadErr == nil && again {
-			claims, err = s.Verifier.Verify(credential)
-		}
-	}
+	claims, err := s.Verifier.Verify(ctx, credential)
 	if err != nil {
 		s.Metrics.UnreadableCredentials.WithLabelValues("access_token").Inc()
 		return nil, actor.ErrSession.Because(err)

@@ -24,6 +24,7 @@ type Route struct {
 	Cacheable    string // Cache-Control, instead of no-store
 	LimitPolicy  string // of a limit of its own for each network; "" = none
 	Limit        ratelimit.Rate
+	Form         []string // the body is a form with these parameters, not JSON
 
 	query []string // the query parameters that it has
 }

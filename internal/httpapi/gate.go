@@ -179,7 +179,12 @@ func (c *call) read(w http.ResponseWriter, r *http.Request) error {
 		}
 		return errMalformed.WithDetail("The body could not be read to its end.").Because(err)
 	}
-	if len(body) > 0 {
+	if c.route.Form != nil {
+		if body, err = formJSON(body, c.route.Form); err != nil {
+			return err
+		}
+		r.Header.Set("Content-Type", mediaJSON)
+	} else if len(body) > 0 {
 		faults, err := checkJSON(body)
 		if err != nil {
 			return err
@@ -192,16 +197,20 @@ func (c *call) read(w http.ResponseWriter, r *http.Request) error {
 }
 
 func checkMedia(route *Route, r *http.Request) error {
+	refusal := errMediaType
+	if route.Form != nil {
+		refusal = errFormMedia
+	}
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return errMediaType
+		return refusal
 	}
 	given := r.Header.Get("Content-Type")
 	media, params, err := mime.ParseMediaType(given)
-	if err != nil || media != mediaJSON && (media != mediaMerge || route.Method != http.MethodPatch) {
-		return errMediaType
+	if err != nil || !slices.Contains(route.media(), media) {
+		return refusal
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
-		return errMediaType
+		return refusal
 	}
 	if given != media {
 		r.Header.Set("Content-Type", media) // huma knows one spelling

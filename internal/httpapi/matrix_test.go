@@ -29,6 +29,8 @@ POST   /auth/login                        public       *
 POST   /auth/refresh                      public       *
 POST   /auth/logout                       public       *
 POST   /auth/invitations/accept           public       *
+POST   /auth/introspect                   tokens:introspect tokens:introspect
+POST   /auth/revoke                       public       *
 POST   /auth/password/forgot              public       *
 POST   /auth/password/reset               public       *
 PUT    /auth/password                     session      -
@@ -154,12 +156,25 @@ func (r rule) refusal(b somebody) (code, required string) {
 // The ids and names of nothing.
 var unknown = strings.NewReplacer("{id}", unknownID, "{user_id}", unknownID, "{role_id}", unknownID, "{name}", "no:such")
 
+// takesForm says whether the body of the route is a form.
+func takesForm(route string) bool {
+	return route == "POST /auth/introspect" || route == "POST /auth/revoke"
+}
+
+// asForm sends bodies, which are texts, as forms.
+func asForm(c *apptest.Client) *apptest.Client {
+	return c.With("Content-Type", "application/x-www-form-urlencoded")
+}
+
 // call asks for a route in a way that changes nothing, whoever is let in: of what does not exist, with a body that lacks
 // everything, for a version that never was.
 func (r rule) call(t *testing.T, c *apptest.Client, path string) *apptest.Answer {
 	t.Helper()
 	var body any
-	if r.method != http.MethodGet && r.method != http.MethodDelete {
+	switch {
+	case takesForm(r.route()):
+		c, body = asForm(c), "x=y"
+	case r.method != http.MethodGet && r.method != http.MethodDelete:
 		body = doc{}
 	}
 	return c.With("If-Match", `"999999"`).Do(t, r.method, path, body)

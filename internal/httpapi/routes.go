@@ -75,6 +75,8 @@ func (s *Server) register() {
 	handle(s, post("/auth/magic-link/verify", "verifyMagicLink", "Sign in by a mailed link", Public()).as("auth.login"), s.verifyMagicLink)
 	handle(s, put("/auth/password", "changePassword", "Change one's own password", Session()).as("auth.password_change").status(http.StatusNoContent), s.changePassword)
 	handle(s, post("/auth/invitations/accept", "acceptInvitation", "Accept an invitation", Public()).as("invitation.accept").status(http.StatusNoContent), s.acceptInvitation)
+	handle(s, post("/auth/introspect", "introspectToken", "Ask what a token is good for (RFC 7662)", Permission("tokens:introspect")).as("token.introspect").form("token", "token_type_hint"), s.introspect)
+	handle(s, post("/auth/revoke", "revokeToken", "Revoke a token (RFC 7009)", Public()).as("session.end").form("token", "token_type_hint"), s.revokeToken)
 
 	// Users
 	handle(s, get("/users/me", "getMe", "Read one's own account", Self("me:read", user.ReadPermission)).as("user.read"), s.getMe)

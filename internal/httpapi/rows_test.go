@@ -62,6 +62,9 @@ func anonymous(r openapi3.SecurityRequirement) bool { return len(r) == 0 }
 // everywhere adds the refusals that every route has, in the form of a request that would otherwise succeed.
 func (w *world) everywhere(r *httpapi.Route, success row) []row {
 	refuse := func(by *apptest.Client, status int, code string) row {
+		if takesForm(success.route) {
+			by = asForm(by)
+		}
 		return row{route: success.route, by: by, path: success.path, body: success.body, status: status, code: code}
 	}
 	two := w.root.With("X-API-Key", "x")
@@ -71,6 +74,9 @@ func (w *world) everywhere(r *httpapi.Route, success row) []row {
 	if success.body != nil {
 		malformed := refuse(success.by, 400, "malformed_request")
 		malformed.body = `{"a":1,"a":1}`
+		if takesForm(success.route) {
+			malformed.body = "a=1&a=1"
+		}
 		rows = append(rows, malformed)
 	}
 	rule := slices.IndexFunc(w.matrix(), func(m rule) bool { return m.route() == success.route })

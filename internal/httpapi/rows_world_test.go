@@ -177,6 +177,12 @@ func (w *world) auth(t *testing.T) {
 	w.ok("POST /auth/invitations/accept", s.Client, "", doc{"token": invitation, "password": apptest.Password, "display_name": "Ina"}, 204, "invitation.accept user")
 	w.no("POST /auth/invitations/accept", s.Client, "", doc{"token": invitation, "password": "short"}, 422, "validation_failed")
 	w.no("POST /auth/invitations/accept", s.Client, "", doc{"token": "x", "password": apptest.Password}, 400, "invalid_token")
+
+	w.ok("POST /auth/introspect", asForm(w.root), "", "token="+w.signIn(t).String(t, "access_token"), 200, "")
+	w.no("POST /auth/introspect", asForm(w.root), "", "token_type_hint=access_token", 422, "validation_failed")
+	w.no("POST /auth/introspect", w.root, "", doc{"token": "x"}, 415, "unsupported_media_type")
+	w.ok("POST /auth/revoke", asForm(s.Client), "", "token="+w.signIn(t).String(t, "refresh_token"), 200, "session.end session")
+	w.no("POST /auth/revoke", s.Client, "", doc{"token": "x"}, 415, "unsupported_media_type")
 }
 
 // emailChange has the rows of changes of address.

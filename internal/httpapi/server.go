@@ -33,7 +33,6 @@ import (
 	"github.com/user-management-service/ums/internal/platform/page"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/telemetry"
-	"github.com/user-management-service/ums/internal/platform/token"
 )
 
 // requestTimeout bounds what one request may take, in all.
@@ -57,7 +56,7 @@ type Deps struct {
 	Up          func() error  // why requests cannot be answered yet, or nil
 	Mailbox     *mail.Mailbox // development only
 
-	Verifier *token.Verifier
+	Verifier *signing.Verifier
 	Access   *access.Service
 	Signing  *signing.Service
 	KeyUsage *apikey.Usage

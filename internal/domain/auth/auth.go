@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/user-management-service/ums/internal/domain/access"
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/mfa"
@@ -18,6 +19,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/onetime"
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/domain/session"
+	"github.com/user-management-service/ums/internal/domain/signing"
 	"github.com/user-management-service/ums/internal/domain/throttle"
 	"github.com/user-management-service/ums/internal/platform/clock"
 	"github.com/user-management-service/ums/internal/platform/fault"
@@ -82,6 +84,8 @@ type Deps struct {
 	Hasher      *password.Hasher
 	Policy      password.Policy
 	Issuer      *token.Issuer
+	Verifier    *signing.Verifier
+	Access      *access.Service
 	Limits      *throttle.Limits
 	Sessions    *session.Service
 	Factors     *mfa.Service

@@ -15,8 +15,10 @@ import (
 	"github.com/user-management-service/ums/internal/platform/secret"
 )
 
+// ClientID is the client of every token: there is one.
+const ClientID = "ums"
+
 const (
-	clientID     = "ums"
 	typ          = "at+jwt"
 	maxRoles     = 30   // more are left out of the token: other programs ask for them
 	maxIssued    = 2048 // bytes of a token that we make, so that it fits into everybody's header limits
@@ -114,6 +116,9 @@ func NewIssuer(cfg Config, issuer string, keys *KeySet, c clock.Clock) *Issuer {
 	return &Issuer{keys: keys, clock: c, issuer: issuer, audiences: cfg.audiences(issuer), ttl: cfg.AccessTTL}
 }
 
+// Name is the iss of its tokens: the public URL.
+func (i *Issuer) Name() string { return i.issuer }
+
 func (c Config) audiences(issuer string) []string {
 	if len(c.Audiences) == 0 {
 		return []string{issuer}
@@ -133,7 +138,7 @@ func (i *Issuer) Sign(c Claims) (secret.Text, Claims, error) {
 	if err != nil {
 		return secret.Text{}, Claims{}, fmt.Errorf("sign access token: %w", err)
 	}
-	c.Issuer, c.Audience, c.ClientID, c.ID = i.issuer, i.audiences, clientID, uuid.NewString()
+	c.Issuer, c.Audience, c.ClientID, c.ID = i.issuer, i.audiences, ClientID, uuid.NewString()
 	c.IssuedAt = now.UTC().Truncate(time.Second)
 	c.ExpiresAt = c.IssuedAt.Add(i.ttl)
 	c.AuthTime = c.AuthTime.UTC().Truncate(time.Second)
