@@ -6,6 +6,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/mfa"
+	"github.com/user-management-service/ums/internal/domain/notify"
 	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/postgres"
@@ -16,7 +17,7 @@ type entry struct {
 	account account
 	how     session.Assurance
 	device  string  // may be empty
-	cookie  bool    // the refresh token is wanted as a cookie
+	cookie  bool    // the refresh token is for a cookie only
 	hash    *string // of the password that was verified; nil: no password was
 	rehash  *string // what to put in its place
 }
@@ -56,20 +57,31 @@ func (s *Service) pass(ctx context.Context, tx postgres.Tx, by actor.Actor, e en
 	})
 }
 
-// open makes the session of an entry and records the sign-in. It returns false, and has done nothing, when the account is
-// no longer what it was when the entry was proven.
+// open makes the session of an entry, records the sign-in and, when it is with an unfamiliar program or from an unfamiliar
+// network, tells the owner. It returns false, and has done nothing, when the account is no longer what it was when the
+// entry was proven.
 func (s *Service) open(ctx context.Context, tx postgres.Tx, by actor.Actor, e entry) (session.Grant, bool, error) {
 	a := e.account
-	grant, opened, err := s.Sessions.Create(ctx, tx, session.New{
+	o, opened, err := s.Sessions.Create(ctx, tx, session.New{
 		Assurance: e.how, UserID: a.ID, AuthEpoch: a.AuthEpoch, PasswordHash: e.hash, Rehash: e.rehash,
-		DeviceName: e.device, Origin: by.Origin,
+		DeviceName: e.device, Cookie: e.cookie, Origin: by.Origin,
 	})
 	if err != nil || !opened {
 		return session.Grant{}, false, err
 	}
-	return grant, true, audit.Record(ctx, tx, by.As(a.ID, a.Email), audit.Event{
+	err = audit.Record(ctx, tx, by.As(a.ID, a.Email), audit.Event{
 		Action: loginAction, Outcome: audit.Success,
-		Target: audit.Target{Type: "session", ID: grant.SessionID, Label: e.device, Owner: a.ID},
+		Target: audit.Target{Type: "session", ID: o.SessionID, Label: e.device, Owner: a.ID},
+	})
+	if err != nil || !o.Unfamiliar {
+		return o.Grant, true, err
+	}
+	return o.Grant, true, s.Outbox.Enqueue(ctx, tx, notify.Mail{
+		UserID: a.ID, To: o.Email, Locale: orEmpty(o.Locale),
+		Content: notify.NewSignIn{
+			Name: orEmpty(o.DisplayName), At: s.Clock.Now(), Address: by.Origin.IP,
+			Device: session.Agent(by.Origin.UserAgent), // not the name that whoever signed in has chosen: it may be the owner's own
+		},
 	})
 }
 

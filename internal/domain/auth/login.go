@@ -23,6 +23,7 @@ type Login struct {
 	Email      string
 	Password   secret.Text
 	DeviceName string // may be empty
+	Cookie     bool   // the refresh token is for a cookie only
 }
 
 // Login opens a session. Whatever is wrong is ErrInvalidCredentials; only who knows the password is told that the
@@ -91,7 +92,7 @@ func (s *Service) mayEnter(a account, right bool) error {
 
 // enter opens the session of an account whose password was right. A hash of other parameters is renewed on the way.
 func (s *Service) enter(ctx context.Context, by actor.Actor, a account, in Login, attempt throttle.Attempt, stale bool) (Tokens, error) {
-	e := entry{account: a, how: session.ByPassword(), device: in.DeviceName, hash: a.PasswordHash}
+	e := entry{account: a, how: session.ByPassword(), device: in.DeviceName, cookie: in.Cookie, hash: a.PasswordHash}
 	if stale {
 		hash, err := s.Hasher.Hash(ctx, in.Password)
 		if err != nil {

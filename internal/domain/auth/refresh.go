@@ -59,10 +59,7 @@ func (s *Service) refreshAgain(ctx context.Context, by actor.Actor, presented to
 
 // reused records that a token came back after it was used, and tells the owner: it may have been copied.
 func (s *Service) reused(ctx context.Context, tx postgres.Tx, by actor.Actor, j session.Judgement, target audit.Target) error {
-	device := j.DeviceName
-	if device == nil {
-		device = j.UserAgent
-	}
+	device := session.Session{DeviceName: j.DeviceName, UserAgent: j.UserAgent}.Device()
 	target.Label = orEmpty(device)
 	err := audit.Record(ctx, tx, by, audit.Event{
 		Action: "session.reuse", Outcome: audit.Failure, Target: target, Reason: "an older refresh token was presented",

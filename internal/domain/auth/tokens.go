@@ -17,6 +17,7 @@ type Tokens struct {
 	RefreshToken     secret.Text
 	RefreshExpiresIn time.Duration
 	SessionID        id.ID
+	Cookie           bool // the refresh token must travel in a cookie, never in a body
 }
 
 // mint signs an access token of the session. Call it after the commit: a signature costs more than a row lock should wait.
@@ -29,6 +30,6 @@ func (s *Service) mint(g session.Grant) (Tokens, error) {
 	}
 	return Tokens{
 		AccessToken: text, ExpiresIn: claims.ExpiresAt.Sub(claims.IssuedAt),
-		RefreshToken: g.RefreshToken, RefreshExpiresIn: g.RefreshTTL, SessionID: g.SessionID,
+		RefreshToken: g.RefreshToken, RefreshExpiresIn: g.RefreshTTL, SessionID: g.SessionID, Cookie: g.Cookie,
 	}, nil
 }

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/user-management-service/ums/internal/platform/id"
@@ -144,6 +145,20 @@ func (SessionReuse) template() string    { return "session_reuse" }
 func (SessionReuse) life() time.Duration { return noticeLife }
 func (c SessionReuse) values(Links, language) map[string]string {
 	return map[string]string{"name": harmless(c.Name), "device": harmless(c.Device), "time": moment(c.At)}
+}
+
+// NewSignIn tells of a sign-in with a program and from a network that the account had not signed in with before.
+type NewSignIn struct {
+	Name    string
+	Device  string // the program, as session.Agent names it
+	Address netip.Addr
+	At      time.Time
+}
+
+func (NewSignIn) template() string    { return "new_sign_in" }
+func (NewSignIn) life() time.Duration { return noticeLife }
+func (c NewSignIn) values(Links, language) map[string]string {
+	return map[string]string{"name": harmless(c.Name), "device": harmless(c.Device), "address": c.Address.String(), "time": moment(c.At)}
 }
 
 // EmailCorrectedOld tells the former address that an administrator changed it. It does not say to what.

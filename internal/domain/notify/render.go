@@ -32,6 +32,7 @@ var names = []string{
 	"password_changed",
 	"magic_link",
 	"session_reuse",
+	"new_sign_in",
 	"email_corrected_old",
 	"email_corrected_new",
 	"email_change_confirm",

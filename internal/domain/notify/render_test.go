@@ -2,6 +2,7 @@ package notify
 
 import (
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,7 @@ func samples(name string) map[string]Content {
 		"password_changed":    PasswordChanged{Name: name, At: at},
 		"magic_link":          MagicLink{Name: name, Token: token, Life: 15 * time.Minute},
 		"session_reuse":       SessionReuse{Name: name, Device: name, At: at},
+		"new_sign_in":         NewSignIn{Name: name, Device: name, Address: netip.MustParseAddr("2001:db8::7"), At: at},
 		"email_corrected_old": EmailCorrectedOld{Name: name, At: at},
 		"email_corrected_new": EmailCorrectedNew{Name: name, Token: token, Life: 24 * hour},
 

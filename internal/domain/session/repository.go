@@ -33,11 +33,12 @@ type live struct {
 	AMR      []string
 	TTL      float64
 	Roles    []string
+	Cookie   bool
 }
 
 func (l live) grant() Grant {
 	g := Grant{
-		SessionID: l.ID, UserID: l.UserID, AuthTime: l.AuthTime, ACR: l.ACR, AMR: l.AMR, Roles: withImplied(l.Roles),
+		SessionID: l.ID, UserID: l.UserID, AuthTime: l.AuthTime, ACR: l.ACR, AMR: l.AMR, Roles: withImplied(l.Roles), Cookie: l.Cookie,
 		RefreshTTL: time.Duration(l.TTL * float64(time.Second)),
 	}
 	if l.Email != nil {
@@ -51,33 +52,47 @@ type newRow struct {
 	id                       id.ID
 	secretHash, secretSealed []byte
 	network                  *netip.Prefix
+	family                   string
 	deviceName, userAgent    *string
 	ip                       *netip.Addr
 }
 
-// insert gives pgx.ErrNoRows when the account is no longer as it was.
-func insert(ctx context.Context, tx postgres.Tx, cfg Config, n newRow) (live, error) {
-	return one[live](ctx, tx, "insert session", `
+type inserted struct {
+	live
+	Unfamiliar  bool
+	DisplayName *string
+	Locale      *string
+}
+
+// insert gives pgx.ErrNoRows when the account is no longer as it was. What it looks up is what was there when the
+// statement began, so that the first sign-in of all is no news.
+func insert(ctx context.Context, tx postgres.Tx, cfg Config, n newRow) (inserted, error) {
+	return one[inserted](ctx, tx, "insert session", `
 		WITH account AS (
 			UPDATE users SET last_login_at = now(), password_hash = coalesce($4, password_hash)
 			WHERE id = $1 AND status = 'active' AND auth_epoch = $2 AND ($3::text IS NULL OR password_hash = $3)
 				AND (NOT mfa_enabled OR $9 = 'aal2')
-			RETURNING id, email, auth_epoch
+			RETURNING id, email, auth_epoch, display_name, locale
 		), seen AS (
 			INSERT INTO sign_in_networks (user_id, network) SELECT id, $5 FROM account WHERE $5::cidr IS NOT NULL
 			ON CONFLICT (user_id, network) DO UPDATE SET last_at = now()
+		), fresh AS (
+			INSERT INTO sign_in_agents (user_id, network, family) SELECT id, $5, $17 FROM account WHERE $5::cidr IS NOT NULL
+			ON CONFLICT (user_id, network, family) DO NOTHING
+			RETURNING user_id
 		), s AS (
 			INSERT INTO sessions (id, user_id, secret_hash, secret_sealed, auth_epoch, acr, amr, device_name, user_agent, ip,
-				idle_expires_at, expires_at)
-			SELECT $6, id, $7, $8, auth_epoch, $9, $10, $11, $12, $13, now() + make_interval(secs => $14), now() + make_interval(secs => $15)
+				idle_expires_at, expires_at, cookie)
+			SELECT $6, id, $7, $8, auth_epoch, $9, $10, $11, $12, $13, now() + make_interval(secs => $14), now() + make_interval(secs => $15), $16
 			FROM account
-			RETURNING id, user_id, auth_time, acr, amr, idle_expires_at, expires_at
+			RETURNING id, user_id, auth_time, acr, amr, idle_expires_at, expires_at, cookie
 		)
-		SELECT s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles
+		SELECT s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles, s.cookie,
+			EXISTS (SELECT FROM fresh) AND EXISTS (SELECT FROM sign_in_agents a WHERE a.user_id = s.user_id) AS unfamiliar, u.display_name, u.locale
 		FROM s JOIN account u ON u.id = s.user_id`,
 		n.UserID, n.AuthEpoch, n.PasswordHash, n.Rehash, n.network,
 		n.id, n.secretHash, n.secretSealed, n.ACR, n.AMR, n.deviceName, n.userAgent, n.ip,
-		cfg.IdleTTL.Seconds(), cfg.MaxTTL.Seconds())
+		cfg.IdleTTL.Seconds(), cfg.MaxTTL.Seconds(), n.Cookie, n.family)
 }
 
 // rotateSQL compares, raises the counter and records it in one statement: of all that the service does this is what
@@ -89,9 +104,9 @@ var rotateSQL = `
 		FROM users u
 		WHERE s.id = $1 AND s.counter = $2 AND s.secret_hash = $3 AND s.idle_expires_at > now() AND s.expires_at > now()
 			AND u.id = s.user_id AND u.status = 'active' AND u.auth_epoch = s.auth_epoch
-		RETURNING s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, ` + ttl + ` AS ttl, ` + heldRoles + ` AS roles
+		RETURNING s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, ` + ttl + ` AS ttl, ` + heldRoles + ` AS roles, s.cookie
 	), ` + audit.Inline("rotated", 7) + `
-	SELECT id, user_id, email, auth_time, acr, amr, ttl, roles FROM rotated`
+	SELECT id, user_id, email, auth_time, acr, amr, ttl, roles, cookie FROM rotated`
 
 // rotate gives pgx.ErrNoRows, and does nothing, unless the token is the session's current one and the session lives.
 func rotate(ctx context.Context, db postgres.DB, cfg Config, t token.Refresh, by actor.Actor) (live, error) {
@@ -120,7 +135,7 @@ type inspected struct {
 func inspect(ctx context.Context, tx postgres.Tx, cfg Config, t token.Refresh) (inspected, error) {
 	hash := t.SecretHash()
 	return one[inspected](ctx, tx, "inspect session", `
-		SELECT s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles, s.counter,
+		SELECT s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles, s.cookie, s.counter,
 			s.idle_expires_at > now() AND s.expires_at > now() AND u.status = 'active' AND u.auth_epoch = s.auth_epoch AS alive,
 			s.rotated_at > now() - make_interval(secs => $3) AS in_grace, s.device_name, s.user_agent, u.locale
 		FROM sessions s JOIN users u ON u.id = s.user_id
@@ -140,7 +155,7 @@ func stamp(ctx context.Context, tx postgres.Tx, session, user id.ID, how Assuran
 		FROM users u
 		WHERE s.id = $1 AND s.user_id = $2 AND s.idle_expires_at > now() AND s.expires_at > now()
 			AND u.id = s.user_id AND u.status = 'active' AND u.auth_epoch = s.auth_epoch
-		RETURNING s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles, s.counter, s.secret_sealed`,
+		RETURNING s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles, s.cookie, s.counter, s.secret_sealed`,
 		session, user, how.ACR, how.AMR)
 }
 

@@ -42,29 +42,38 @@ type New struct {
 	PasswordHash *string // the one that was verified; nil: no password was
 	Rehash       *string // what to put in its place
 	DeviceName   string
+	Cookie       bool // its refresh tokens are for a cookie only
 	Origin       actor.Origin
 }
 
-// Create opens a session, stamps the account's last sign-in and remembers the network, in one statement. It returns
-// false, and has done nothing, when the account is not what it was when the sign-in was proven: another hash, another
-// epoch, no longer active, or a second factor where only a first was shown.
-func (s *Service) Create(ctx context.Context, tx postgres.Tx, n New) (Grant, bool, error) {
+// Opened is a new session, with what its owner must be told.
+type Opened struct {
+	Grant
+	Unfamiliar  bool // the account has signed in before, but never with such a program from there
+	DisplayName *string
+	Locale      *string
+}
+
+// Create opens a session, stamps the account's last sign-in and remembers with which program and from where it was, in one
+// statement. It returns false, and has done nothing, when the account is not what it was when the sign-in was proven:
+// another hash, another epoch, no longer active, or a second factor where only a first was shown.
+func (s *Service) Create(ctx context.Context, tx postgres.Tx, n New) (Opened, bool, error) {
 	sessionID, secret := id.New(), token.NewSessionSecret()
 	hash := secret.Hash()
 	r, err := insert(ctx, tx, s.cfg, newRow{
 		New: n, id: sessionID, secretHash: hash[:], secretSealed: s.ring.Seal(sealPurpose, sessionID[:], secret[:]),
-		network:    network(n.Origin.IP),
+		network: network(n.Origin.IP), family: Agent(n.Origin.UserAgent),
 		deviceName: clean(n.DeviceName, MaxDeviceName), userAgent: clean(n.Origin.UserAgent, maxUserAgent), ip: address(n.Origin.IP),
 	})
 	if postgres.NoRows(err) {
-		return Grant{}, false, nil
+		return Opened{}, false, nil
 	}
 	if err != nil {
-		return Grant{}, false, err
+		return Opened{}, false, err
 	}
-	g := r.grant()
-	g.RefreshToken = s.codec.Mint(sessionID, secret, 0)
-	return g, true, nil
+	o := Opened{Grant: r.grant(), Unfamiliar: r.Unfamiliar, DisplayName: r.DisplayName, Locale: r.Locale}
+	o.RefreshToken = s.codec.Mint(sessionID, secret, 0)
+	return o, true, nil
 }
 
 // Rotate gives the session's current refresh token its successor and records that, in one statement. It returns false,

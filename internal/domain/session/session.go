@@ -100,6 +100,7 @@ type Grant struct {
 
 	RefreshToken secret.Text   // the session's current one
 	RefreshTTL   time.Duration // how long it lives, by database time
+	Cookie       bool          // the refresh token must travel in a cookie only
 }
 
 // Outcome says what a refresh token is that did not rotate.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,16 +75,16 @@ func (b *bench) open(user id.ID) session.Grant {
 	b.t.Helper()
 	g, ok := b.create(session.New{Assurance: session.ByPassword(), UserID: user, AuthEpoch: 1, PasswordHash: new(hash)})
 	require.True(b.t, ok)
-	return g
+	return g.Grant
 }
 
-func (b *bench) create(n session.New) (g session.Grant, ok bool) {
+func (b *bench) create(n session.New) (o session.Opened, ok bool) {
 	b.t.Helper()
 	require.NoError(b.t, b.pool.InTx(context.Background(), func(ctx context.Context, tx postgres.Tx) (err error) {
-		g, ok, err = b.Create(ctx, tx, n)
+		o, ok, err = b.Create(ctx, tx, n)
 		return err
 	}))
-	return g, ok
+	return o, ok
 }
 
 // rotated stands beside the outcomes of a token that did not rotate.
@@ -132,7 +133,7 @@ func TestCreate(t *testing.T) {
 	require.InDelta(t, time.Hour.Seconds(), g.RefreshTTL.Seconds(), 5)
 	require.Equal(t, 1, b.count("SELECT count(*) FROM sign_in_networks WHERE user_id = $1 AND network = '2001:db8::/64'", user))
 	require.Equal(t, 1, b.count("SELECT count(*) FROM users WHERE id = $1 AND last_login_at IS NOT NULL AND password_hash = $2 AND version = 1", user, rehash))
-	sessions, err := b.List(t.Context(), me(g), session.Filter{Limit: 10})
+	sessions, err := b.List(t.Context(), me(g.Grant), session.Filter{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, *sessions[0].DeviceName, session.MaxDeviceName)
 	require.Equal(t, "ab�c", *sessions[0].UserAgent)
@@ -145,6 +146,64 @@ func TestCreate(t *testing.T) {
 		_, ok := b.create(session.New{Assurance: session.ByPassword(), UserID: user, AuthEpoch: 1, PasswordHash: new(hash)})
 		require.False(t, ok, name)
 		require.Zero(t, b.count("SELECT count(*) FROM sessions WHERE user_id = $1", user))
+	}
+}
+
+// A sign-in is unfamiliar when its program and network are a new pair of an account that has signed in before; of parallel
+// ones one is.
+func TestUnfamiliar(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	user, other := b.account(), b.account()
+	from := func(user id.ID, ip, agent string) bool {
+		o, ok := b.create(session.New{
+			Assurance: session.ByPassword(), UserID: user, AuthEpoch: 1,
+			Origin: actor.Origin{IP: netip.MustParseAddr(ip), UserAgent: agent},
+		})
+		require.True(t, ok)
+		return o.Unfamiliar
+	}
+	require.False(t, from(user, "192.0.2.1", "curl/8.1"), "the first of all")
+	require.False(t, from(user, "192.0.2.1", "curl/8.2"), "another version is no other program")
+	require.False(t, from(user, "::ffff:192.0.2.1", "curl/8.2"), "nor is another spelling another network")
+	require.True(t, from(user, "192.0.2.1", "wget/1.0"))
+	require.True(t, from(user, "192.0.2.2", "curl/8.1"))
+	require.True(t, from(user, "2001:db8::1", "curl/8.1"))
+	require.False(t, from(user, "2001:db8::2", "curl/8.1"), "the same /64")
+	require.False(t, from(user, "192.0.2.1", "wget/1.0"), "told once")
+	require.False(t, from(other, "192.0.2.9", "curl/8.1"), "another's first")
+	require.Equal(t, 4, b.count("SELECT count(*) FROM sign_in_agents WHERE user_id = $1", user))
+
+	var told atomic.Int32
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if from(user, "198.51.100.1", "curl/8.1") {
+				told.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	require.EqualValues(t, 1, told.Load())
+}
+
+// A session remembers that its refresh tokens are for a cookie, whichever way its tokens are come by.
+func TestCookieSession(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, cookie := range []bool{true, false} {
+		g, ok := b.create(session.New{Assurance: session.ByPassword(), UserID: b.account(), AuthEpoch: 1, Cookie: cookie})
+		require.True(t, ok)
+		require.Equal(t, cookie, g.Cookie)
+		require.Equal(t, cookie, b.mustRefresh(g.RefreshToken.Reveal()).Grant.Cookie, "rotated")
+		repeated := b.mustRefresh(g.RefreshToken.Reveal())
+		require.Equal(t, session.Repeated, repeated.Outcome)
+		require.Equal(t, cookie, repeated.Grant.Cookie)
+		require.NoError(t, b.pool.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
+			again, err := b.Reauthenticated(ctx, tx, me(g.Grant), session.ByPassword())
+			require.Equal(t, cookie, again.Cookie)
+			return err
+		}))
 	}
 }
 
