@@ -903,6 +903,7 @@ export interface components {
             created_at: string;
             /** @description The one that asks. */
             current: boolean;
+            /** @description As it was given at the sign-in, else the program's name, as in "Firefox on Linux". */
             device_name: string | null;
             /**
              * Format: date-time
@@ -918,6 +919,7 @@ export interface components {
              * @description The last refresh.
              */
             last_used_at: string;
+            /** @description The header, as it came. */
             user_agent: string | null;
         };
         AuditActor: {
@@ -1122,15 +1124,20 @@ export interface components {
             key: string;
         };
         Login: {
+            /** @description For browsers: the refresh token goes into an HttpOnly cookie and not into the body. */
+            cookie?: boolean;
             /** @description By which the list of sessions shows it. */
             device_name?: string;
             email: string;
             password: string;
         };
         LogoutRequest: {
+            /** @description Absent: the one in the cookie, if any. */
             refresh_token?: string;
         };
         MagicLink: {
+            /** @description For browsers: the refresh token goes into an HttpOnly cookie and not into the body. */
+            cookie?: boolean;
             /** @description From the link: 15 minutes, one use. */
             token: string;
         };
@@ -1391,7 +1398,8 @@ export interface components {
             password: string;
         };
         RefreshRequest: {
-            refresh_token: string;
+            /** @description Absent: the one in the cookie. */
+            refresh_token?: string;
         };
         RegisteredPermission: {
             /** Format: date-time */
@@ -1493,8 +1501,8 @@ export interface components {
              * @description Seconds.
              */
             refresh_expires_in: number;
-            /** @description Opaque; good for one use, which gives the next. */
-            refresh_token: string;
+            /** @description Opaque; good for one use, which gives the next. Absent from sessions that were begun with cookie: true: it is in the cookie. */
+            refresh_token?: string;
             /** Format: uuid */
             session_id: string;
             /** @enum {string} */
@@ -2414,6 +2422,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Set-Cookie"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2456,6 +2465,7 @@ export interface operations {
             /** @description No Content */
             204: {
                 headers: {
+                    "Set-Cookie"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -2536,6 +2546,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Set-Cookie"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2698,6 +2709,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Set-Cookie"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2731,7 +2743,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
                 "application/json": components["schemas"]["RefreshRequest"];
             };
@@ -2740,6 +2752,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Set-Cookie"?: string;
                     [name: string]: unknown;
                 };
                 content: {

@@ -4,14 +4,12 @@ import (
 	"context"
 	"net/http"
 	"reflect"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/auth"
-	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/secret"
 )
 
@@ -133,54 +131,54 @@ type Login struct {
 	Email      string `json:"email" maxLength:"1024"`
 	Password   string `json:"password" maxLength:"1024"`
 	DeviceName string `json:"device_name,omitempty" maxLength:"100" doc:"By which the list of sessions shows it."`
+	Cookie     bool   `json:"cookie,omitempty" doc:"For browsers: the refresh token goes into an HttpOnly cookie and not into the body."`
 }
 
-// Tokens are a session's: the access token for calls, the refresh token for the next access token.
-type Tokens struct {
-	TokenType        string `json:"token_type" enum:"Bearer"`
-	AccessToken      string `json:"access_token" doc:"A JWT (RFC 9068)."`
-	ExpiresIn        int    `json:"expires_in" doc:"Seconds."`
-	RefreshToken     string `json:"refresh_token" doc:"Opaque; good for one use, which gives the next."`
-	RefreshExpiresIn int    `json:"refresh_expires_in" doc:"Seconds."`
-	SessionID        id.ID  `json:"session_id" format:"uuid"`
-}
-
-func encodeTokens(t auth.Tokens, err error) (*unversioned[Tokens], error) {
-	if err != nil {
+func (s *Server) login(ctx context.Context, by actor.Actor, in *struct{ Body Login }) (*issued, error) {
+	if err := s.mayUseCookie(ctx, in.Body.Cookie); err != nil {
 		return nil, err
 	}
-	return &unversioned[Tokens]{Body: Tokens{
-		TokenType: "Bearer", AccessToken: t.AccessToken.Reveal(), ExpiresIn: int(t.ExpiresIn / time.Second),
-		RefreshToken: t.RefreshToken.Reveal(), RefreshExpiresIn: int(t.RefreshExpiresIn / time.Second), SessionID: t.SessionID,
-	}}, nil
-}
-
-func (s *Server) login(ctx context.Context, by actor.Actor, in *struct{ Body Login }) (*unversioned[Tokens], error) {
-	return encodeTokens(s.Auth.Login(ctx, by, auth.Login{
-		Email: in.Body.Email, Password: secret.New(in.Body.Password), DeviceName: in.Body.DeviceName,
+	return s.issue(ctx)(s.Auth.Login(ctx, by, auth.Login{
+		Email: in.Body.Email, Password: secret.New(in.Body.Password), DeviceName: in.Body.DeviceName, Cookie: in.Body.Cookie,
 	}))
 }
 
 // RefreshRequest presents a refresh token.
 type RefreshRequest struct {
-	RefreshToken string `json:"refresh_token"`
+	RefreshToken string `json:"refresh_token,omitempty" doc:"Absent: the one in the cookie."`
 }
 
-func (s *Server) refresh(ctx context.Context, by actor.Actor, in *struct{ Body RefreshRequest }) (*unversioned[Tokens], error) {
-	return encodeTokens(s.Auth.Refresh(ctx, by, secret.New(in.Body.RefreshToken)))
+func (s *Server) refresh(ctx context.Context, by actor.Actor, in *struct{ Body *RefreshRequest }) (*issued, error) {
+	var body string
+	if in.Body != nil {
+		body = in.Body.RefreshToken
+	}
+	presented, err := s.presented(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	return s.issue(ctx)(s.Auth.Refresh(ctx, by, presented))
 }
 
 // LogoutRequest may present a refresh token, when there is no access token any more.
 type LogoutRequest struct {
-	RefreshToken string `json:"refresh_token,omitempty"`
+	RefreshToken string `json:"refresh_token,omitempty" doc:"Absent: the one in the cookie, if any."`
 }
 
-func (s *Server) logout(ctx context.Context, by actor.Actor, in *struct{ Body *LogoutRequest }) (*empty, error) {
-	var refresh secret.Text
+func (s *Server) logout(ctx context.Context, by actor.Actor, in *struct{ Body *LogoutRequest }) (*signedOut, error) {
+	var body string
 	if in.Body != nil {
-		refresh = secret.New(in.Body.RefreshToken)
+		body = in.Body.RefreshToken
 	}
-	return &empty{}, s.Auth.Logout(ctx, by, refresh)
+	presented, err := s.presented(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	out := &signedOut{}
+	if callFrom(ctx).byCookie {
+		out.SetCookie = s.cookie("", 0)
+	}
+	return out, s.Auth.Logout(ctx, by, presented)
 }
 
 // Reauthentication proves who the person of a session is, once more.
@@ -188,8 +186,8 @@ type Reauthentication struct {
 	Password string `json:"password" maxLength:"1024"`
 }
 
-func (s *Server) reauthenticate(ctx context.Context, by actor.Actor, in *struct{ Body Reauthentication }) (*unversioned[Tokens], error) {
-	return encodeTokens(s.Auth.Reauthenticate(ctx, by, secret.New(in.Body.Password)))
+func (s *Server) reauthenticate(ctx context.Context, by actor.Actor, in *struct{ Body Reauthentication }) (*issued, error) {
+	return s.issue(ctx)(s.Auth.Reauthenticate(ctx, by, secret.New(in.Body.Password)))
 }
 
 // InvitationAcceptance takes an invitation; the address and roles come with it.

@@ -53,9 +53,13 @@ func (s *Server) sendMagicLink(ctx context.Context, by actor.Actor, in *struct{ 
 
 // MagicLink signs in by a mailed link.
 type MagicLink struct {
-	Token string `json:"token" doc:"From the link: 15 minutes, one use."`
+	Token  string `json:"token" doc:"From the link: 15 minutes, one use."`
+	Cookie bool   `json:"cookie,omitempty" doc:"For browsers: the refresh token goes into an HttpOnly cookie and not into the body."`
 }
 
-func (s *Server) verifyMagicLink(ctx context.Context, by actor.Actor, in *struct{ Body MagicLink }) (*unversioned[Tokens], error) {
-	return encodeTokens(s.Auth.EnterByMagicLink(ctx, by, in.Body.Token))
+func (s *Server) verifyMagicLink(ctx context.Context, by actor.Actor, in *struct{ Body MagicLink }) (*issued, error) {
+	if err := s.mayUseCookie(ctx, in.Body.Cookie); err != nil {
+		return nil, err
+	}
+	return s.issue(ctx)(s.Auth.EnterByMagicLink(ctx, by, in.Body.Token, in.Body.Cookie))
 }

@@ -57,7 +57,8 @@ func TestAuthOverHTTP(t *testing.T) {
 	refreshed := s.Bearer("broken").POST(t, "/auth/refresh", fields{"refresh_token": login.String(t, "refresh_token")}).Want(t, http.StatusOK)
 	s.Bearer("a").With("X-API-Key", "b").POST(t, "/auth/refresh", fields{"refresh_token": "x"}).Want(t, http.StatusBadRequest, "multiple_credentials")
 	s.POST(t, "/auth/refresh", fields{"refresh_token": "x"}).Want(t, http.StatusUnauthorized, "invalid_refresh_token")
-	s.POST(t, "/auth/refresh", fields{}).Want(t, http.StatusUnprocessableEntity, "validation_failed")
+	s.POST(t, "/auth/refresh", fields{}).Want(t, http.StatusUnauthorized, "invalid_refresh_token")
+	s.POST(t, "/auth/refresh", nil).Want(t, http.StatusUnauthorized, "invalid_refresh_token")
 
 	s.Bearer("broken").POST(t, "/auth/logout", nil).Want(t, http.StatusNoContent)
 	ada.GET(t, "/users/me").Want(t, http.StatusOK)

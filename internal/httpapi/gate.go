@@ -37,6 +37,8 @@ type call struct {
 	body   []byte
 	header http.Header // of the answer
 
+	byCookie bool // the refresh token came in the cookie
+
 	request *http.Request
 }
 

@@ -216,6 +216,9 @@ func TestAZ02_KEY03_PublishedMatrix(t *testing.T) {
 					if b.key && a.Code(t) == "privilege_escalation" {
 						continue // by the target: an administrator's key for less touches no administrator, not even its owner
 					}
+					if a.Code(t) == "invalid_refresh_token" {
+						continue // the token is what is refused, not the caller: nothing in the body leaves the cookie, and there is none
+					}
 					require.NotContains(t, []int{401, 403, 405, 429}, a.Status, "%s is let in to %s: %s", b.name, r.route(), a.Body)
 					require.Less(t, a.Status, 500, "%s: %s", r.route(), a.Body)
 					continue

@@ -89,6 +89,9 @@ type Server struct {
 	routes   []*Route
 	handler  http.Handler
 	paths    chi.Routes
+
+	plain       bool                      // plain HTTP on this machine: no cookie can be Secure
+	crossOrigin func(*http.Request) error // says no for pages that may not use the cookie
 }
 
 // New builds the surface. A route without a policy is an error: the service must not start with it.
@@ -106,6 +109,12 @@ func build(d Deps, register func(*Server)) (*Server, error) {
 		}),
 	}
 	s.limits = d.Limits(s.problems)
+	https, origin := public.Scheme == "https", public.Scheme+"://"+public.Host
+	s.plain = !https && middleware.Local(origin)
+	trusted := append(middleware.Origins{origin}, d.Config.Edge.CORSOrigins...)
+	if s.crossOrigin, err = middleware.CrossOrigin(trusted, d.Config.Development); err != nil {
+		return nil, err
+	}
 
 	api := chi.NewRouter()
 	api.NotFound(s.notFound)
@@ -120,7 +129,6 @@ func build(d Deps, register func(*Server)) (*Server, error) {
 	s.document()
 	s.pages(api)
 
-	https := public.Scheme == "https"
 	root := chi.NewRouter()
 	root.Use(
 		middleware.RequestID(d.Clock),

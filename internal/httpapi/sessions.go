@@ -12,8 +12,8 @@ import (
 // ActiveSession is a sign-in on one device.
 type ActiveSession struct {
 	ID         id.ID     `json:"id" format:"uuid"`
-	DeviceName *string   `json:"device_name"`
-	UserAgent  *string   `json:"user_agent"`
+	DeviceName *string   `json:"device_name" doc:"As it was given at the sign-in, else the program's name, as in \"Firefox on Linux\"."`
+	UserAgent  *string   `json:"user_agent" doc:"The header, as it came."`
 	IP         *string   `json:"ip" doc:"Of the last refresh."`
 	CreatedAt  timestamp `json:"created_at"`
 	LastUsedAt timestamp `json:"last_used_at" doc:"The last refresh."`
@@ -38,7 +38,7 @@ func (s *Server) listSessions(ctx context.Context, by actor.Actor, in *ByCreatio
 
 func encodeSession(r session.Session, by actor.Actor) ActiveSession {
 	out := ActiveSession{
-		ID: r.ID, DeviceName: r.DeviceName, UserAgent: r.UserAgent, Current: r.ID == by.SessionID,
+		ID: r.ID, DeviceName: r.Device(), UserAgent: r.UserAgent, Current: r.ID == by.SessionID,
 		CreatedAt: timestamp(r.CreatedAt), LastUsedAt: timestamp(r.LastUsedAt), ExpiresAt: timestamp(r.ExpiresAt),
 	}
 	if r.IP != nil {

@@ -24,7 +24,7 @@ func (s *Service) SendMagicLink(ctx context.Context, by actor.Actor, email strin
 // mfa.ErrRequired. For an account whose address nobody has proven it is a recovery (see recover): the link proves the
 // address, and ends all that was set up before. The faults: onetime.ErrInvalid, and fault.ErrNotFound where it is
 // switched off.
-func (s *Service) EnterByMagicLink(ctx context.Context, by actor.Actor, token string) (Tokens, error) {
+func (s *Service) EnterByMagicLink(ctx context.Context, by actor.Actor, token string, cookie bool) (Tokens, error) {
 	if !s.Config.MagicLink {
 		return Tokens{}, fault.ErrNotFound
 	}
@@ -38,7 +38,7 @@ func (s *Service) EnterByMagicLink(ctx context.Context, by actor.Actor, token st
 	}
 	var p passage
 	err = s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) (err error) {
-		e := entry{account: a, how: session.ByMail()}
+		e := entry{account: a, how: session.ByMail(), cookie: cookie}
 		if a.EmailVerified {
 			err = s.OneTime.Use(ctx, tx, proof)
 		} else {

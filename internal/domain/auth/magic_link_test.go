@@ -26,7 +26,7 @@ func (b *bench) link(email string) string {
 }
 
 func (b *bench) enterBy(token string) (auth.Tokens, error) {
-	return b.EnterByMagicLink(context.Background(), nobody, token)
+	return b.EnterByMagicLink(context.Background(), nobody, token, false)
 }
 
 // A magic link signs in once, also of many at a time, and leaves everything else of the account as it is.

@@ -47,7 +47,7 @@ func CORS(origins Origins, development bool) func(http.Handler) http.Handler {
 		return func(next http.Handler) http.Handler { return next }
 	}
 	allowed := func(origin string) bool {
-		return slices.Contains(origins, origin) || development && local(origin)
+		return slices.Contains(origins, origin) || development && Local(origin)
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -83,8 +83,8 @@ func CORS(origins Origins, development bool) func(http.Handler) http.Handler {
 	}
 }
 
-// local holds for http and https origins on localhost or a loopback address, on any port.
-func local(origin string) bool {
+// Local holds for http and https origins on localhost or a loopback address, on any port.
+func Local(origin string) bool {
 	u, err := url.Parse(origin)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || origin != u.Scheme+"://"+u.Host {
 		return false

@@ -323,6 +323,44 @@ func TestCORS(t *testing.T) {
 	require.Empty(t, serve(production, two).Header().Get("Access-Control-Allow-Origin"))
 }
 
+func TestCrossOrigin(t *testing.T) {
+	t.Parallel()
+	origins := middleware.Origins{"https://app.example.com"}
+	production, err := middleware.CrossOrigin(origins, false)
+	require.NoError(t, err)
+	development, err := middleware.CrossOrigin(origins, true)
+	require.NoError(t, err)
+	for _, c := range []struct {
+		origin, site string
+		allowed      [2]bool // production, development
+	}{
+		{"", "", [2]bool{true, true}},
+		{"", "none", [2]bool{true, true}},
+		{"", "same-origin", [2]bool{true, true}},
+		{"https://app.example.com", "cross-site", [2]bool{true, true}},
+		{"https://app.example.com", "", [2]bool{true, true}},
+		{"http://localhost:5173", "same-site", [2]bool{false, true}},
+		{"http://127.0.0.1:3000", "", [2]bool{false, true}},
+		{"http://localhost.evil.example", "cross-site", [2]bool{}},
+		{"https://evil.example", "cross-site", [2]bool{}},
+		{"https://evil.example", "", [2]bool{}},
+		{"null", "cross-site", [2]bool{}},
+		{"null", "", [2]bool{}},
+		{"", "cross-site", [2]bool{}},
+		{"", "same-site", [2]bool{}},
+	} {
+		r := httptest.NewRequest(http.MethodPost, "https://id.example.com/", nil)
+		for name, value := range map[string]string{"Origin": c.origin, "Sec-Fetch-Site": c.site} {
+			if value != "" {
+				r.Header.Set(name, value)
+			}
+		}
+		require.Equal(t, c.allowed, [2]bool{production(r) == nil, development(r) == nil}, "%q %q", c.origin, c.site)
+	}
+	_, err = middleware.CrossOrigin(middleware.Origins{"nonsense"}, false)
+	require.Error(t, err)
+}
+
 func TestCORSHeadersAreOnErrorsToo(t *testing.T) {
 	t.Parallel()
 	e := newEdge()
