@@ -49,6 +49,10 @@ var linked = []page{
 		Lead: "Choose a password for your account.", New: true, AskName: true,
 	},
 	{
+		Name: "reset-password", Title: "Choose a new password", Action: "Set password", Password: "New password",
+		Lead: "You will be signed out everywhere, and the API keys of your account will be revoked.", New: true,
+	},
+	{
 		Name: "confirm-email-change", Title: "Confirm your new e-mail address", Action: "Confirm new address",
 		Lead: "From now on you sign in with this address, and mails go to it. If you did not ask for this, close this page: you would give your address to somebody else's account.",
 	},

@@ -12,9 +12,13 @@
   const calls = {
     "verify-email": "/api/v1/auth/email/verify",
     "accept-invitation": "/api/v1/auth/invitations/accept",
+    "reset-password": "/api/v1/auth/password/reset",
     "confirm-email-change": "/api/v1/auth/email/change/confirm",
     "undo-email-change": "/api/v1/auth/email/change/undo",
   };
+
+  // The member of the body that the field "password" fills.
+  const member = page === "reset-password" ? "new_password" : "password";
 
   const english = {
     all: {
@@ -33,6 +37,9 @@
     },
     "accept-invitation": {
       done: "Welcome! Your account is ready. You can close this page and sign in.",
+    },
+    "reset-password": {
+      done: "Your new password is set. You can close this page and sign in with it.",
     },
     "confirm-email-change": {
       email_taken: "This address belongs to another account by now.",
@@ -76,6 +83,13 @@
       action: "Einladung annehmen",
       password: "Neues Passwort",
       done: "Willkommen! Ihr Konto ist bereit. Sie können diese Seite schließen und sich anmelden.",
+    },
+    "reset-password": {
+      title: "Neues Passwort wählen",
+      lead: "Sie werden überall abgemeldet, und die API-Schlüssel Ihres Kontos werden widerrufen.",
+      action: "Passwort setzen",
+      password: "Neues Passwort",
+      done: "Ihr neues Passwort gilt. Sie können diese Seite schließen und sich damit anmelden.",
     },
     "confirm-email-change": {
       title: "Neue E-Mail-Adresse bestätigen",
@@ -132,7 +146,8 @@
     const loose = [];
     for (const error of problem.errors ?? []) {
       const text = own[error.code] ?? error.detail;
-      if (!mark(String(error.pointer).replace(/^\//, ""), text)) loose.push(text);
+      const name = String(error.pointer).replace(/^\//, "");
+      if (!mark(name === member ? "password" : name, text)) loose.push(text);
     }
     const first = form.querySelector("[aria-invalid]");
     if (!first || loose.length) {
@@ -144,7 +159,7 @@
 
   async function send() {
     const body = { token };
-    if (password) body.password = password.value;
+    if (password) body[member] = password.value;
     const name = $("display_name")?.value.trim();
     if (name) body.display_name = name;
     let response;
