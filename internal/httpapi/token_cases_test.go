@@ -255,69 +255,6 @@ func TestTOK09_OneSpelling(t *testing.T) {
 	s.Bearer(f.good).GET(t, "/users/me").Want(t, 200)
 }
 
-// TOK-10: each kind of credential, at the doors of all the others.
-func TestTOK10_EveryTokenAtEveryOtherDoor(t *testing.T) {
-	t.Parallel()
-	s := common(t)
-	root := s.Admin(t)
-	_, tokens, _ := newTokens(t, s, "tok10")
-	w := &world{s: s, root: root}
-	proof, registration := w.register(t, "tok10-new@token.test")
-	_, spoilt := w.register(t, "tok10-spoilt@token.test") // whose code dies of the guesses
-	key := s.Bearer(tokens.String(t, "access_token")).POST(t, "/api-keys", newKey()).Want(t, 201).String(t, "key")
-	kinds := map[string]string{
-		"access": tokens.String(t, "access_token"), "refresh": tokens.String(t, "refresh_token"), "session": tokens.String(t, "session_id"), "verify": proof,
-		"code": s.Mail.WaitFor(t, "tok10-new@token.test", 1).Code(), "registration": registration, "invitation": w.invite(t, "tok10-invited@token.test"),
-		"key": key, "cursor": root.GET(t, "/users?limit=1").Want(t, 200).String(t, "next_cursor"), "public id": key[len("ums_live_") : len("ums_live_")+22],
-	}
-	doors := map[string]struct {
-		opens  string // which kind
-		code   string
-		status int
-		knock  func(text string) *apptest.Answer
-	}{
-		"bearer":    {"access", "invalid_access_token", 401, func(text string) *apptest.Answer { return s.Bearer(text).GET(t, "/users/me") }},
-		"x-api-key": {"key", "invalid_api_key", 401, func(text string) *apptest.Answer { return s.With("X-API-Key", text).GET(t, "/users/me") }},
-		"refresh": {"refresh", "invalid_refresh_token", 401, func(text string) *apptest.Answer {
-			return s.POST(t, "/auth/refresh", doc{"refresh_token": text})
-		}},
-		"verify by password": {"verify", "invalid_token", 400, func(text string) *apptest.Answer {
-			return s.POST(t, "/auth/email/verify", doc{"token": text, "password": apptest.Password})
-		}},
-		"verify by registration": {"verify", "invalid_token", 400, func(text string) *apptest.Answer {
-			return s.POST(t, "/auth/email/verify", doc{"token": text, "registration_id": registration})
-		}},
-		"registration": {"registration", "invalid_token", 400, func(text string) *apptest.Answer {
-			return s.POST(t, "/auth/email/verify", doc{"token": proof, "registration_id": text})
-		}},
-		"code": {"", "invalid_token", 400, func(text string) *apptest.Answer {
-			return s.POST(t, "/auth/email/verify", doc{"code": text, "registration_id": spoilt})
-		}},
-		"invitation": {"invitation", "invalid_token", 400, func(text string) *apptest.Answer {
-			return s.POST(t, "/auth/invitations/accept", doc{"token": text, "password": apptest.Password})
-		}},
-		"cursor": {"cursor", "invalid_cursor", 400, func(text string) *apptest.Answer { return root.GET(t, "/users?limit=1&cursor="+text) }},
-	}
-	for door, d := range doors {
-		for kind, text := range kinds {
-			if kind == d.opens || door == "bearer" && kind == "key" {
-				continue
-			}
-			a := d.knock(text)
-			require.Equal(t, []any{d.status, d.code}, []any{a.Status, a.Code(t)}, "%s at the door for %s: %s", kind, door, a.Body)
-		}
-	}
-	for kind, text := range kinds { // signing out always succeeds, and ends nothing by a token of another kind
-		if kind != "refresh" {
-			s.POST(t, "/auth/logout", doc{"refresh_token": text}).Want(t, 204)
-		}
-	}
-	for _, door := range []string{"bearer", "x-api-key", "refresh", "registration", "invitation", "cursor"} {
-		a := doors[door].knock(kinds[doors[door].opens])
-		require.Less(t, a.Status, 300, "%s: nothing of that has used it up: %s", door, a.Body)
-	}
-}
-
 // TOK-11: times, issuer and audience; the leeway is 30 seconds and not one more.
 func TestTOK11_TimesIssuerAudience(t *testing.T) {
 	t.Parallel()

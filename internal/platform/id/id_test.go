@@ -25,3 +25,19 @@ func TestParseTakesOneSpelling(t *testing.T) {
 		require.False(t, ok, "%q", s)
 	}
 }
+
+// FuzzParse: an id has one spelling but for the case of its letters, and none is the nil UUID.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{
+		"", "0198c0de-0000-7000-8000-000000000001", "00000000-0000-0000-0000-000000000000", "{0198c0de-0000-7000-8000-000000000001}",
+		"urn:uuid:0198c0de-0000-7000-8000-000000000001", "0198c0de000070008000000000000001", "0198C0DE-0000-7000-8000-00000000000F", "0198c0de-0000-7000-8000-00000000000g",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		u, ok := id.Parse(text)
+		if ok && (u == id.Nil || u.String() != strings.ToLower(text)) {
+			t.Fatalf("%q was read as %s", text, u)
+		}
+	})
+}
