@@ -56,6 +56,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/api-keys/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Verify a key that was presented to another program */
+        post: operations["verifyApiKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/api-keys/{id}": {
         parameters: {
             query?: never;
@@ -86,6 +103,23 @@ export interface paths {
         put?: never;
         /** Replace the secret of an API key */
         post: operations["rotateApiKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/api-keys/{id}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read what an API key did */
+        get: operations["getApiKeyUsage"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -855,6 +889,27 @@ export interface components {
              */
             user_id: string;
         };
+        APIKeyDay: {
+            /** Format: int64 */
+            allowed: number;
+            /** @description What was allowed, by the permission that it needed; a use may need several or none. */
+            by_permission: {
+                [key: string]: number;
+            };
+            /** @description What was denied or limited, by the code of the refusal. */
+            by_reason: {
+                [key: string]: number;
+            };
+            /**
+             * Format: date
+             * @description UTC.
+             */
+            date: string;
+            /** Format: int64 */
+            denied: number;
+            /** Format: int64 */
+            limited: number;
+        };
         APIKeyPatch: {
             /** @description null or empty: any. */
             allowed_ips?: string[] | null;
@@ -897,6 +952,12 @@ export interface components {
             /** Format: ip */
             last_used_ip: string | null;
             last_used_user_agent: string | null;
+        };
+        APIKeyUsage: {
+            /** @description Newest first; days without a use are left out. */
+            days: components["schemas"]["APIKeyDay"][];
+            /** @description Scopes of the key that nothing needed within 90 days. */
+            unused_scopes: string[];
         };
         ActiveSession: {
             /** Format: date-time */
@@ -1111,6 +1172,19 @@ export interface components {
             /** @description From the link. */
             token: string;
         };
+        KeyQuestion: {
+            /**
+             * @description The one that is expected; absent: either.
+             * @enum {string}
+             */
+            environment?: "live" | "test";
+            /** @description The address that presented the key. A key that is bound to networks is denied without. */
+            ip?: string;
+            /** @description The key as it was presented. */
+            key: string;
+            /** @description What the key is to be used for: it must have them all. */
+            permissions?: string[];
+        };
         KeyRotation: {
             /**
              * Format: int64
@@ -1118,6 +1192,38 @@ export interface components {
              * @default 86400
              */
             overlap_seconds: number;
+        };
+        KeyVerdict: {
+            /**
+             * @description The first that holds, in the order not_found, revoked, quarantined, expired, owner_suspended, wrong_environment, ip_denied, insufficient_scope, rate_limited.
+             * @enum {string}
+             */
+            code: "valid" | "not_found" | "revoked" | "quarantined" | "expired" | "owner_suspended" | "wrong_environment" | "ip_denied" | "insufficient_scope" | "rate_limited";
+            environment: string | null;
+            /**
+             * Format: date-time
+             * @description Of the presented secret, or of the key if that is earlier; null: never.
+             */
+            expires_at: string | null;
+            /** Format: uuid */
+            key_id: string | null;
+            /** @description The key's own limit after this use; null: it has none. */
+            rate_limit: {
+                /** @description Requests in a window. */
+                limit: number;
+                /** @description What could be used at once now. */
+                remaining: number;
+                /** @description Until everything is there again. */
+                reset_seconds: number;
+            } | null;
+            /** @description What the key may do now: its scopes within its owner's permissions. */
+            scopes: string[];
+            /**
+             * Format: uuid
+             * @description The owner, for whom the key acts.
+             */
+            user_id: string | null;
+            valid: boolean;
         };
         LeakedKey: {
             /** @description The whole key; possession proves that it leaked. */
@@ -1777,6 +1883,48 @@ export interface operations {
             };
         };
     };
+    verifyApiKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyQuestion"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyVerdict"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getApiKey: {
         parameters: {
             query?: never;
@@ -1951,6 +2099,53 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CreatedAPIKey"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getApiKeyUsage: {
+        parameters: {
+            query?: {
+                /** @description How many days back, today included. */
+                days?: number;
+            };
+            header?: {
+                /** @description Answer 304 when the resource still has this ETag. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description The resource's id (UUID). */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["APIKeyUsage"];
                 };
             };
             /** @description A problem (RFC 9457). */

@@ -203,7 +203,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		a.signing.Run, usage.Run,
 	}
 	a.housekeeping(
-		sessions.Sweep, factors.Sweep, proofs.Sweep, limits.Sweep, a.signing.Sweep,
+		sessions.Sweep, factors.Sweep, proofs.Sweep, limits.Sweep, a.signing.Sweep, keys.SweepUsage,
 		func(ctx context.Context) error { _, err := store.Sweep(ctx); return err },
 		func(ctx context.Context) error { _, err := a.accounts.PurgeDue(ctx); return err },
 	)

@@ -248,3 +248,42 @@ func keyAnswer(k apikey.Key, err error) (*single[APIKey], error) {
 	}
 	return one(encodeKey(k), k.Version), nil
 }
+
+// APIKeyUsage is what a key did.
+type APIKeyUsage struct {
+	Days         []APIKeyDay `json:"days" doc:"Newest first; days without a use are left out."`
+	UnusedScopes []string    `json:"unused_scopes" doc:"Scopes of the key that nothing needed within 90 days."`
+}
+
+// APIKeyDay is what a key did on one day.
+type APIKeyDay struct {
+	Date         string           `json:"date" format:"date" doc:"UTC."`
+	Allowed      int64            `json:"allowed"`
+	Denied       int64            `json:"denied"`
+	Limited      int64            `json:"limited"`
+	ByReason     map[string]int64 `json:"by_reason" doc:"What was denied or limited, by the code of the refusal."`
+	ByPermission map[string]int64 `json:"by_permission" doc:"What was allowed, by the permission that it needed; a use may need several or none."`
+}
+
+func (s *Server) keyUsage(ctx context.Context, by actor.Actor, in *struct {
+	Identified
+	Days int `query:"days" minimum:"1" maximum:"365" default:"90" doc:"How many days back, today included."`
+},
+) (*unversioned[APIKeyUsage], error) {
+	key, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	report, err := s.Keys.UsageOf(ctx, by, key, in.Days)
+	if err != nil {
+		return nil, err
+	}
+	out := APIKeyUsage{Days: make([]APIKeyDay, len(report.Days)), UnusedScopes: report.UnusedScopes}
+	for i, d := range report.Days {
+		out.Days[i] = APIKeyDay{
+			Date: d.Date.Format(time.DateOnly), Allowed: d.Allowed, Denied: d.Denied, Limited: d.Limited,
+			ByReason: d.ByReason, ByPermission: d.ByPermission,
+		}
+	}
+	return &unversioned[APIKeyUsage]{Body: out}, nil
+}

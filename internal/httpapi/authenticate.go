@@ -8,6 +8,7 @@ import (
 
 	"github.com/user-management-service/ums/internal/domain/access"
 	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/httpapi/middleware"
 	"github.com/user-management-service/ums/internal/platform/fault"
@@ -75,7 +76,6 @@ func (s *Server) principal(ctx context.Context, c *call, credential string, isKe
 		if err != nil {
 			return nil, s.keyRefused(ctx, c, key, p, err)
 		}
-		s.KeyUsage.Used(p.KeyID, key.PublicID, c.actor.Origin.IP, c.actor.Origin.UserAgent)
 		return p, nil
 	}
 	claims, err := s.Verifier.Verify(ctx, credential)
@@ -107,6 +107,9 @@ func (s *Server) keyRefused(ctx context.Context, c *call, key token.ParsedAPIKey
 		e.Reason, e.Target.ID, e.Target.Owner = string(refusal.Reason), refusal.KeyID, refusal.UserID
 	case p != nil:
 		e.Target.ID, e.Target.Owner = p.KeyID, p.UserID
+	}
+	if e.Target.ID != id.Nil && e.Reason != string(access.WrongSecret) { // whoever cannot prove a key does not use it
+		s.KeyUsage.Record(apikey.Use{Key: e.Target.ID, PublicID: key.PublicID, Outcome: apikey.Denied, Reason: e.Reason})
 	}
 	if auditErr := audit.Record(ctx, s.DB, c.actor, e); auditErr != nil {
 		return auditErr

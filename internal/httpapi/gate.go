@@ -14,7 +14,9 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/user-management-service/ums/internal/domain/access"
 	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/httpapi/middleware"
 	"github.com/user-management-service/ums/internal/platform/fault"
@@ -143,19 +145,7 @@ func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if principal != nil {
-		var own *ratelimit.Rate
-		if !principal.Rate.Off() {
-			own = &principal.Rate
-		}
-		if err := s.limits.Caller(w, r, c.actor.ID().String(), own); err != nil {
-			return err
-		}
-		if principal.MFARequired && !principal.MFAEnabled && !c.route.Policy.enrolment {
-			return errEnrollment
-		}
-	}
-	if err := c.route.Policy.check(c.actor, s.Clock.Now()); err != nil {
+	if err := s.admitCaller(c, w, r, principal); err != nil {
 		return err
 	}
 	c.checkQuery(r)
@@ -169,6 +159,51 @@ func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 		return s.takeSlot(c, r)
 	}
 	return nil
+}
+
+// admitCaller says whether the caller may call the route now, and counts what becomes of a key's request.
+func (s *Server) admitCaller(c *call, w http.ResponseWriter, r *http.Request, principal *access.Principal) error {
+	err := s.checkCaller(c, w, r, principal)
+	if principal == nil || principal.KeyID == id.Nil {
+		return err
+	}
+	use := apikey.Use{
+		Key: principal.KeyID, PublicID: principal.PublicID, Outcome: apikey.Allowed, Accepted: true,
+		IP: c.actor.Origin.IP, UserAgent: c.actor.Origin.UserAgent,
+	}
+	f := fault.As(err)
+	switch {
+	case err == nil:
+		if name := c.route.Policy.used(c.actor); name != "" {
+			s.KeyUsage.Record(use, name)
+			return nil
+		}
+	case f == nil:
+		return err
+	default:
+		use.Outcome, use.Reason = apikey.Denied, f.Code
+		if f.Kind == fault.Limited {
+			use.Outcome = apikey.Limited
+		}
+	}
+	s.KeyUsage.Record(use)
+	return err
+}
+
+func (s *Server) checkCaller(c *call, w http.ResponseWriter, r *http.Request, principal *access.Principal) error {
+	if principal != nil {
+		var own *ratelimit.Rate
+		if !principal.Rate.Off() {
+			own = &principal.Rate
+		}
+		if err := s.limits.Caller(w, r, c.actor.ID().String(), own); err != nil {
+			return err
+		}
+		if principal.MFARequired && !principal.MFAEnabled && !c.route.Policy.enrolment {
+			return errEnrollment
+		}
+	}
+	return c.route.Policy.check(c.actor, s.Clock.Now())
 }
 
 // read takes the whole body and checks its form.

@@ -76,10 +76,12 @@ POST   /api-keys                          own          -
 GET    /api-keys                          own          -
 GET    /api-keys/current                  caller       *
 POST   /api-keys/leaked                   public       *
+POST   /api-keys/verify                   api_keys:verify api_keys:verify
 GET    /api-keys/{id}                     own          -
 PATCH  /api-keys/{id}                     own          -
 DELETE /api-keys/{id}                     own          -
 POST   /api-keys/{id}/rotate              own          -
+GET    /api-keys/{id}/usage               own          -
 GET    /audit-events                      audit:read   audit:read
 GET    /audit-events/{id}                 audit:read   audit:read
 `
@@ -280,8 +282,8 @@ func TestAZ01_RefusalsTellNothingOfIDs(t *testing.T) {
 			require.Equal(t, same(t, others), same(t, r.call(t, anns, path)), "%s %s", r.method, path)
 		}
 	}
-	require.Len(t, hidden, 4, "a session, a key, its rotation and a profile")
-	for target, n := range map[string]int{bob: 3, key: 4, session: 1} { // of Bob as user and as profile
+	require.Len(t, hidden, 5, "a session, a key, its rotation and usage, and a profile")
+	for target, n := range map[string]int{bob: 3, key: 5, session: 1} { // of Bob as user and as profile
 		denied := root.GET(t, "/audit-events?outcome=denied&actor_id="+ann+"&target_id="+target).Want(t, 200)
 		if target == bob {
 			n += len(slices.DeleteFunc(rules(t), func(r rule) bool { return !strings.HasPrefix(r.path, "/users/{id}") }))

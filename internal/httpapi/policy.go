@@ -108,6 +108,16 @@ func fresh(by actor.Actor, now time.Time) bool {
 	return now.Sub(by.AuthTime) <= freshFor && (!by.MFAEnabled || by.ACR == session.AAL2)
 }
 
+// used is the permission by which a caller was let in, "" when none was needed.
+func (p Policy) used(by actor.Actor) string {
+	for _, name := range p.permissions {
+		if by.May(name) {
+			return name
+		}
+	}
+	return ""
+}
+
 func mayAny(by actor.Actor, permissions []string) bool {
 	for _, p := range permissions {
 		if by.May(p) {

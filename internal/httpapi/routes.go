@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/profile"
 	"github.com/user-management-service/ums/internal/domain/role"
@@ -121,10 +122,12 @@ func (s *Server) register() {
 	handle(s, get("/api-keys", "listApiKeys", "List API keys", Session()).as("api_key.list"), s.listKeys)
 	handle(s, get("/api-keys/current", "getCurrentApiKey", "Read the key that calls", Caller()).as("api_key.read"), s.currentKey)
 	handle(s, post("/api-keys/leaked", "reportLeakedApiKey", "Report a key that leaked", Public()).as("api_key.quarantine").status(http.StatusAccepted).limited("leaked", 30, time.Minute), s.reportLeakedKey)
+	handle(s, post("/api-keys/verify", "verifyApiKey", "Verify a key that was presented to another program", Permission(apikey.VerifyPermission)).as("api_key.verify"), s.verifyKey)
 	handle(s, get("/api-keys/{id}", "getApiKey", "Read an API key", Session()).as("api_key.read"), s.getKey)
 	handle(s, patchTo("/api-keys/{id}", "updateApiKey", "Change an API key", Session()).as("api_key.update"), s.updateKey)
 	handle(s, del("/api-keys/{id}", "revokeApiKey", "Revoke an API key", Session()).as("api_key.revoke"), s.revokeKey)
 	handle(s, post("/api-keys/{id}/rotate", "rotateApiKey", "Replace the secret of an API key", Session().Fresh()).as("api_key.rotate").status(http.StatusCreated).idempotent(), s.rotateKey)
+	handle(s, get("/api-keys/{id}/usage", "getApiKeyUsage", "Read what an API key did", Session()).as("api_key.read"), s.keyUsage)
 
 	// Audit
 	handle(s, get("/audit-events", "listAuditEvents", "List audit events", Permission(audit.ReadPermission)).as("audit_event.list"), s.listEvents)

@@ -45,6 +45,7 @@ type Principal struct {
 	AllowedIPs  []netip.Prefix // empty: from anywhere
 	Rate        ratelimit.Rate // its own limit; zero: the general one
 	Scopes      []string
+	ExpiresAt   *time.Time // of the presented secret, or of the key if that is earlier; nil: never
 }
 
 // Actor returns the caller of a request from o.
@@ -82,6 +83,11 @@ const (
 	Expired          Reason = "expired"
 	OwnerSuspended   Reason = "owner_suspended"
 	WrongEnvironment Reason = "wrong_environment"
+
+	// Of a verification only:
+	IPDenied          Reason = "ip_denied"
+	InsufficientScope Reason = "insufficient_scope"
+	RateLimited       Reason = "rate_limited"
 )
 
 // Refusal is in the chain of ErrKey: what the log may know and the caller may not.

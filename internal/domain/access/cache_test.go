@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -215,6 +216,46 @@ func TestNoReaderSeesRightsFromBeforeAnAnnouncedChange(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// A million distinct keys that do not exist leave a bounded cache behind, and none of the known keys is pushed out by them.
+func TestMemoryIsBoundedUnderGarbage(t *testing.T) {
+	t.Parallel()
+	const known, garbage = 1000, 1_000_000
+	var epochs epochs
+	user := id.New()
+	looks := 0
+	c := newCache(clock.NewFake(time.Unix(1_800_000_000, 0)), &epochs, remembered, func(k string) string { return k },
+		func(_ context.Context, key string) (*answer, error) {
+			looks++
+			if key[0] == 'k' {
+				return &answer{principal: &Principal{}, user: user}, nil
+			}
+			return &answer{refusal: &Refusal{Reason: NotFound}, hash: make([]byte, 32)}, nil
+		})
+	ask := func(key string) {
+		_, err := c.ask(t.Context(), key)
+		require.NoError(t, err)
+	}
+	for i := range known {
+		ask("k" + strconv.Itoa(i))
+	}
+	for i := range garbage {
+		ask("g" + strconv.Itoa(i))
+	}
+	require.Equal(t, known, c.known.Len())
+	require.LessOrEqual(t, c.refused.Len(), remembered/8)
+	require.Equal(t, known+garbage, looks)
+	for i := range known {
+		_, err := c.get(t.Context(), "k"+strconv.Itoa(i))
+		require.NoError(t, err)
+	}
+	require.Equal(t, known+garbage, looks)
+	for range 10 {
+		_, err := c.get(t.Context(), "g"+strconv.Itoa(garbage-1))
+		require.NoError(t, err)
+	}
+	require.Equal(t, known+garbage, looks, "an unknown key is remembered as such")
 }
 
 func BenchmarkHit(b *testing.B) {

@@ -65,6 +65,7 @@ func lookKey(ctx context.Context, db postgres.DB, publicID string) (*answer, err
 		WITH RECURSIVE subject AS (
 			SELECT u.id AS user_id, coalesce(u.email, u.display_name, '') AS label, u.kind, u.mfa_enabled,
 				k.id, x.secret_hash, k.environment, k.scopes, k.allowed_ips, k.rate_limit, k.rate_window_seconds,
+				least(k.expires_at, x.expires_at),
 				CASE
 					WHEN k.revoked_at IS NOT NULL THEN 'revoked'
 					WHEN k.quarantined_at IS NOT NULL THEN 'quarantined'
@@ -76,7 +77,7 @@ func lookKey(ctx context.Context, db postgres.DB, publicID string) (*answer, err
 			WHERE x.public_id = $1
 		), `+rights, publicID).Scan(
 		&p.UserID, &p.Label, &p.Kind, &p.MFAEnabled,
-		&p.KeyID, &hash, &p.Environment, &p.Scopes, &allowed, &limit, &window, &refused,
+		&p.KeyID, &hash, &p.Environment, &p.Scopes, &allowed, &limit, &window, &p.ExpiresAt, &refused,
 		&permissions, &p.Roles, &p.MFARequired)
 	if postgres.NoRows(err) {
 		return &answer{refusal: &Refusal{Reason: NotFound}, hash: make([]byte, 32)}, nil

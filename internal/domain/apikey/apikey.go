@@ -18,10 +18,11 @@ import (
 	"github.com/user-management-service/ums/internal/platform/token"
 )
 
-// What reading and changing the keys of others needs.
+// What reading, changing and verifying the keys of others needs.
 const (
-	ReadPermission  = "api_keys:read"
-	WritePermission = "api_keys:write"
+	ReadPermission   = "api_keys:read"
+	WritePermission  = "api_keys:write"
+	VerifyPermission = "api_keys:verify"
 )
 
 // Status says whether a key works. It is computed at each reading, by database time.

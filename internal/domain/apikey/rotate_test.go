@@ -42,13 +42,18 @@ func (o *outbox) take() []notify.Mail {
 	return out
 }
 
+// used is an accepted use.
+func used(key id.ID, publicID string, ip netip.Addr, agent string) apikey.Use {
+	return apikey.Use{Key: key, PublicID: publicID, Outcome: apikey.Allowed, Accepted: true, IP: ip, UserAgent: agent}
+}
+
 // use writes that the secret was used, as the service would.
 func (b *bench) use(k apikey.Created, ip, agent string) {
 	b.t.Helper()
 	parsed, ok := token.ParseAPIKey(k.Text.Reveal())
 	require.True(b.t, ok)
 	u := apikey.NewUsage(b.pool, clock.System{}, slog.New(slog.DiscardHandler))
-	u.Used(k.ID, parsed.PublicID, netip.MustParseAddr(ip), agent)
+	u.Record(used(k.ID, parsed.PublicID, netip.MustParseAddr(ip), agent))
 	ctx, cancel := context.WithCancel(b.ctx)
 	cancel()
 	u.Run(ctx)

@@ -81,6 +81,21 @@ func (l *RateLimits) Caller(w http.ResponseWriter, r *http.Request, key string, 
 	return l.take(w, r, PolicyCaller, rate, key)
 }
 
+// Count takes one request from what a caller has by a rate of its own, for somebody else who asks whether it may go on.
+// It is the very allowance that Caller takes from. False means that the limiter cannot answer, and the request passes.
+func (l *RateLimits) Count(ctx context.Context, key string, own ratelimit.Rate) (ratelimit.Result, bool) {
+	state, err := l.deps.Limiter.Allow(ctx, PolicyCaller, own, key, 1)
+	if err != nil {
+		l.deps.Metrics.RateLimitErrors.Inc()
+		l.warn(ctx, err)
+		return ratelimit.Result{Allowed: true}, false
+	}
+	if !state.Allowed {
+		l.deps.Metrics.RateLimited.WithLabelValues(PolicyCaller).Inc()
+	}
+	return state, true
+}
+
 // Route takes one request from what the client's network has at a route with a limit of its own. It is a part of the limit
 // by address, and off with it.
 func (l *RateLimits) Route(w http.ResponseWriter, r *http.Request, policy string, rate ratelimit.Rate) error {
