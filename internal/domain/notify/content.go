@@ -230,5 +230,31 @@ func (c EmailChangeTaken) values(Links, language) map[string]string {
 	return map[string]string{"name": harmless(c.Name)}
 }
 
+// PasskeyEvent is what happened to a passkey.
+type PasskeyEvent string
+
+// The events.
+const (
+	PasskeyAdded   PasskeyEvent = "added"
+	PasskeyRemoved PasskeyEvent = "removed"
+	PasskeyRefused PasskeyEvent = "refused" // its counter did not grow: it may have been copied
+)
+
+// Passkey tells the owner what happened to a passkey of his account: whoever did it may not have been he.
+type Passkey struct {
+	Name    string
+	Event   PasskeyEvent
+	Passkey string // its name
+	At      time.Time
+}
+
+func (Passkey) template() string    { return "passkey" }
+func (Passkey) life() time.Duration { return noticeLife }
+func (c Passkey) values(Links, language) map[string]string {
+	return map[string]string{
+		"name": harmless(c.Name), "event": string(c.Event), "passkey": harmless(c.Passkey), "time": moment(c.At),
+	}
+}
+
 // moment words a time alike in all languages.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

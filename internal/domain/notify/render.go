@@ -33,6 +33,7 @@ var names = []string{
 	"magic_link",
 	"session_reuse",
 	"new_sign_in",
+	"passkey",
 	"email_corrected_old",
 	"email_corrected_new",
 	"email_change_confirm",

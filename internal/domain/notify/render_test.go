@@ -33,6 +33,7 @@ func samples(name string) map[string]Content {
 		"password_recovered":  PasswordRecovered{Name: name, KeysRevoked: true, At: at},
 		"password_changed":    PasswordChanged{Name: name, At: at},
 		"magic_link":          MagicLink{Name: name, Token: token, Life: 15 * time.Minute},
+		"passkey":             Passkey{Name: name, Event: PasskeyAdded, Passkey: name, At: at},
 		"session_reuse":       SessionReuse{Name: name, Device: name, At: at},
 		"new_sign_in":         NewSignIn{Name: name, Device: name, Address: netip.MustParseAddr("2001:db8::7"), At: at},
 		"email_corrected_old": EmailCorrectedOld{Name: name, At: at},
@@ -110,6 +111,23 @@ func TestMailsWithoutNameOrCodeReadWell(t *testing.T) {
 	for key, r := range renderAll(t, "UMS", "") {
 		require.NotContains(t, r.text, " ,", key)
 		require.NotContains(t, r.html, "<bdi></bdi>", key)
+	}
+}
+
+func TestEachPasskeyEventHasItsWords(t *testing.T) {
+	t.Parallel()
+	all, err := parse()
+	require.NoError(t, err)
+	for _, l := range languages {
+		seen := map[string]bool{}
+		for _, e := range []PasskeyEvent{PasskeyAdded, PasskeyRemoved, PasskeyRefused} {
+			r, err := all.render("passkey", l, "UMS", Passkey{Name: "Zoë", Event: e, Passkey: "Phone", At: at}.values(Links{}, l))
+			require.NoError(t, err)
+			seen[r.subject], seen[r.text] = true, true
+			require.Contains(t, r.text, "Phone")
+			require.NotContains(t, r.text, "\n\n\n")
+		}
+		require.Len(t, seen, 6)
 	}
 }
 
