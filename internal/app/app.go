@@ -21,6 +21,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/mfa"
 	"github.com/user-management-service/ums/internal/domain/notify"
 	"github.com/user-management-service/ums/internal/domain/onetime"
+	"github.com/user-management-service/ums/internal/domain/passkey"
 	"github.com/user-management-service/ums/internal/domain/profile"
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/domain/session"
@@ -176,6 +177,14 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	limits := throttle.New(a.pool, ring, cfg.Throttle)
 	sessions := session.NewService(a.pool, ring, changes, cfg.Sessions)
 	factors := mfa.NewService(a.pool, ring, clk)
+	relying, err := cfg.RelyingParty()
+	if err != nil {
+		return err
+	}
+	passkeys, err := passkey.NewService(a.pool, relying)
+	if err != nil {
+		return err
+	}
 	proofs := onetime.NewService(a.pool, ring, limits, mails)
 	usage := apikey.NewUsage(a.pool, clk, a.log)
 	keys := apikey.NewService(cfg.APIKeys, apikey.Deps{
@@ -196,14 +205,14 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	a.auth = auth.NewService(auth.Deps{
 		Config: cfg.Auth, ProductName: cfg.Service.ProductName, DB: a.pool, Changes: changes, Ring: ring, Clock: clk, Hasher: hasher, Policy: policy,
 		Issuer: token.NewIssuer(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk), Verifier: verifier, Access: rights,
-		Limits: limits, Sessions: sessions, Factors: factors, OneTime: proofs, Outbox: mails, Links: mails.Links(), Roles: authorizer,
+		Limits: limits, Sessions: sessions, Factors: factors, Passkeys: passkeys, OneTime: proofs, Outbox: mails, Links: mails.Links(), Roles: authorizer,
 	})
 	a.background = []func(context.Context){
 		func(ctx context.Context) { bus.Listen(ctx, cfg.Database.Direct()) },
 		a.signing.Run, usage.Run,
 	}
 	a.housekeeping(
-		sessions.Sweep, factors.Sweep, proofs.Sweep, limits.Sweep, a.signing.Sweep, keys.SweepUsage,
+		sessions.Sweep, factors.Sweep, passkeys.Sweep, proofs.Sweep, limits.Sweep, a.signing.Sweep, keys.SweepUsage,
 		func(ctx context.Context) error { _, err := store.Sweep(ctx); return err },
 		func(ctx context.Context) error { _, err := a.accounts.PurgeDue(ctx); return err },
 	)
@@ -221,7 +230,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		},
 		Idempotency: store, Cursors: page.NewCodec(ring), Ready: a.checks, Up: a.up, Mailbox: a.mailbox,
 		Verifier: verifier, Access: rights, Signing: a.signing, KeyUsage: usage,
-		Auth: a.auth, Sessions: sessions, Users: user.NewService(a.pool), Accounts: a.accounts,
+		Auth: a.auth, Sessions: sessions, Passkeys: passkeys, Users: user.NewService(a.pool), Accounts: a.accounts,
 		Profiles: profile.NewService(a.pool, authorizer, clk), Roles: role.NewService(a.pool, changes),
 		Keys:  keys,
 		Audit: audit.NewService(a.pool),

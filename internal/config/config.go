@@ -19,6 +19,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/account"
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/auth"
+	"github.com/user-management-service/ums/internal/domain/passkey"
 	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/domain/signing"
 	"github.com/user-management-service/ums/internal/domain/throttle"
@@ -45,6 +46,7 @@ type Config struct {
 	Signing   signing.Config
 	Auth      auth.Config
 	Sessions  session.Config
+	Passkeys  passkey.Config
 	Throttle  throttle.Config
 	Accounts  account.Config
 	APIKeys   apikey.Config
@@ -205,6 +207,9 @@ func (c *Config) complete() error {
 		errs = append(errs, fmt.Errorf("UMS_ENV: %q is neither development nor production", s.Env))
 	}
 	errs = append(errs, checkURL("UMS_PUBLIC_URL", s.PublicURL, false))
+	if _, err := c.RelyingParty(); err != nil {
+		errs = append(errs, err)
+	}
 	if s.LinkBaseURL != "" {
 		errs = append(errs, checkURL("UMS_LINK_BASE_URL", s.LinkBaseURL, true))
 	}
@@ -227,6 +232,13 @@ func (c *Config) complete() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// RelyingParty says to whom passkeys belong: what is configured, or what follows from the public URL and CORS.
+func (c *Config) RelyingParty() (passkey.RelyingParty, error) {
+	return c.Passkeys.For(passkey.Site{
+		PublicURL: c.Service.PublicURL, CORSOrigins: c.Edge.CORSOrigins, ProductName: c.Service.ProductName, Development: c.Service.Development(),
+	})
 }
 
 func checkURL(name, text string, path bool) error {

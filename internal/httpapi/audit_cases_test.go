@@ -135,6 +135,7 @@ const state = `
 		SELECT 'tokens' || coalesce(string_agg(x::text, ',' ORDER BY x::text), '') FROM one_time_tokens x UNION ALL
 		SELECT 'profiles' || coalesce(string_agg(x::text, ',' ORDER BY x::text), '') FROM profiles x UNION ALL
 		SELECT 'sessions' || coalesce(string_agg(x::text, ',' ORDER BY x::text), '') FROM sessions x UNION ALL
+		SELECT 'passkeys' || coalesce(string_agg(x::text, ',' ORDER BY x::text), '') FROM passkeys x UNION ALL
 		SELECT 'permissions' || coalesce(string_agg(x::text, ',' ORDER BY x::text), '') FROM permissions x UNION ALL
 		SELECT 'roles' || coalesce(string_agg(x::text, ',' ORDER BY x::text), '') FROM roles x UNION ALL
 		SELECT 'grants' || coalesce(string_agg(x::text, ',' ORDER BY x::text), '') FROM role_permissions x UNION ALL
@@ -163,7 +164,7 @@ func TestAUD03_NothingHappensThatCannotBeRecorded(t *testing.T) {
 		if r.event == "" {
 			continue
 		}
-		a := r.by.With("Idempotency-Key", "k-"+strings.ReplaceAll(r.route, " ", "")).Do(t, r.method(), r.url(), r.body)
+		a := r.by.With("Idempotency-Key", "k-"+strings.ReplaceAll(r.route, " ", "")).Do(t, r.method(), r.url(), r.payload())
 		require.Contains(t, []int{500, 503}, a.Status, "%s: %s", r.route, a.Body)
 		checkProblem(t, a)
 		require.Equal(t, before, now(), "%s left something behind", r.route)
@@ -174,7 +175,7 @@ func TestAUD03_NothingHappensThatCannotBeRecorded(t *testing.T) {
 
 	execute(t, w.s, `DROP TRIGGER full_disk ON audit_events`)
 	for _, r := range w.success { // and nothing was in its way
-		a := r.by.With("Idempotency-Key", "k-"+strings.ReplaceAll(r.route, " ", "")).Do(t, r.method(), r.url(), r.body)
+		a := r.by.With("Idempotency-Key", "k-"+strings.ReplaceAll(r.route, " ", "")).Do(t, r.method(), r.url(), r.payload())
 		require.Equal(t, r.status, a.Status, "%s: %s", r.route, a.Body)
 		require.Empty(t, a.Header.Get("Idempotency-Replayed"))
 	}

@@ -58,6 +58,9 @@ func rich(t *testing.T, name string) (*apptest.Service, *apptest.Client, *apptes
 	for _, c := range []*apptest.Client{a, b} {
 		for range 3 {
 			c.POST(t, "/api-keys", newKey()).Want(t, 201)
+			execute(t, s, `INSERT INTO passkeys (id, user_id, credential_id, public_key, sign_count, aaguid, transports, backup_eligible, backed_up, name)
+				VALUES (gen_random_uuid(), $1, gen_random_uuid()::text::bytea, '', 0, gen_random_uuid(), '{}', false, false, 'Phone')`,
+				c.GET(t, "/users/me").Want(t, 200).String(t, "id"))
 		}
 		c.PATCH(t, "/profiles/me", doc{"visibility": "public"}).Want(t, 200)
 	}

@@ -28,6 +28,13 @@ POST   /auth/email/change/undo            public       *
 POST   /auth/login                        public       *
 POST   /auth/refresh                      public       *
 POST   /auth/logout                       public       *
+POST   /auth/passkeys/login/options       public       *
+POST   /auth/passkeys/login               public       *
+POST   /auth/passkeys/registration/options session     -
+POST   /auth/passkeys/registration        session      -
+GET    /auth/passkeys                     session      -
+PATCH  /auth/passkeys/{id}                own          -
+DELETE /auth/passkeys/{id}                own          -
 POST   /auth/invitations/accept           public       *
 POST   /auth/introspect                   tokens:introspect tokens:introspect
 POST   /auth/revoke                       public       *
@@ -257,11 +264,16 @@ func TestAZ01_RefusalsTellNothingOfIDs(t *testing.T) {
 	bob, bobs := s.Person(t, root, "bob@az01.test")
 	ann, anns := s.Person(t, root, "ann@az01.test")
 	key := bobs.POST(t, "/api-keys", newKey()).Want(t, 201).String(t, "id")
+	_, made := addPasskey(t, bobs)
+	passkey := made.String(t, "id")
 	session := bobs.GET(t, "/auth/sessions").Want(t, 200).String(t, "data.0.id")
 	event := root.GET(t, "/audit-events?limit=1").Want(t, 200).String(t, "data.0.id")
 	existing := func(path string) string {
-		id := map[string]string{"users": bob, "profiles": bob, "roles": adminRole, "auth": session, "api-keys": key, "audit-events": event, "permissions": ""}
-		known, ok := id[strings.Split(path, "/")[1]]
+		id := map[string]string{
+			"users": bob, "profiles": bob, "roles": adminRole, "sessions": session, "passkeys": passkey, "api-keys": key,
+			"audit-events": event, "permissions": "",
+		}
+		known, ok := id[strings.Split(strings.TrimPrefix(path, "/auth"), "/")[1]]
 		require.True(t, ok, "say which id of Bob's %s takes", path)
 		return strings.NewReplacer("{id}", known, "{user_id}", known, "{role_id}", adminRole, "{name}", "users:read").Replace(path)
 	}
@@ -282,8 +294,8 @@ func TestAZ01_RefusalsTellNothingOfIDs(t *testing.T) {
 			require.Equal(t, same(t, others), same(t, r.call(t, anns, path)), "%s %s", r.method, path)
 		}
 	}
-	require.Len(t, hidden, 5, "a session, a key, its rotation and usage, and a profile")
-	for target, n := range map[string]int{bob: 3, key: 5, session: 1} { // of Bob as user and as profile
+	require.Len(t, hidden, 6, "a session, a passkey, a key, its rotation and usage, and a profile")
+	for target, n := range map[string]int{bob: 3, key: 5, session: 1, passkey: 2} { // of Bob as user and as profile
 		denied := root.GET(t, "/audit-events?outcome=denied&actor_id="+ann+"&target_id="+target).Want(t, 200)
 		if target == bob {
 			n += len(slices.DeleteFunc(rules(t), func(r rule) bool { return !strings.HasPrefix(r.path, "/users/{id}") }))

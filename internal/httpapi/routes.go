@@ -79,6 +79,14 @@ func (s *Server) register() {
 	handle(s, post("/auth/introspect", "introspectToken", "Ask what a token is good for (RFC 7662)", Permission("tokens:introspect")).as("token.introspect").form("token", "token_type_hint"), s.introspect)
 	handle(s, post("/auth/revoke", "revokeToken", "Revoke a token (RFC 7009)", Public()).as("session.end").form("token", "token_type_hint"), s.revokeToken)
 
+	handle(s, post("/auth/passkeys/registration/options", "beginPasskeyRegistration", "Ask for what a new passkey is made with", Session().Fresh().Enrolment()).as("passkey.create"), s.passkeyRegistrationOptions)
+	handle(s, post("/auth/passkeys/registration", "registerPasskey", "Add a passkey", Session().Fresh().Enrolment()).as("passkey.create").status(http.StatusCreated), s.registerPasskey)
+	handle(s, post("/auth/passkeys/login/options", "beginPasskeyLogin", "Ask for what a passkey signs to sign in", Public()).as("auth.login"), s.passkeyLoginOptions)
+	handle(s, post("/auth/passkeys/login", "loginWithPasskey", "Sign in with a passkey", Public()).as("auth.login"), s.passkeyLogin)
+	handle(s, get("/auth/passkeys", "listPasskeys", "List one's own passkeys", Session().Enrolment()).as("passkey.list"), s.listPasskeys)
+	handle(s, patchTo("/auth/passkeys/{id}", "renamePasskey", "Rename a passkey", Session().Fresh().Enrolment()).as("passkey.update"), s.renamePasskey)
+	handle(s, del("/auth/passkeys/{id}", "removePasskey", "Remove a passkey", Session().Fresh().Enrolment()).as("passkey.delete"), s.removePasskey)
+
 	// Users
 	handle(s, get("/users/me", "getMe", "Read one's own account", Self("me:read", user.ReadPermission)).as("user.read"), s.getMe)
 	handle(s, patchTo("/users/me", "updateMe", "Change one's own account", Self("me:write")).as("user.update"), s.updateMe)

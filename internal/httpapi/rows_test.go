@@ -19,6 +19,8 @@ import (
 var conflicts = strings.Split(strings.TrimSpace(`
 POST /auth/email/change/confirm
 POST /auth/email/change/undo
+POST /auth/passkeys/registration
+DELETE /auth/passkeys/{id}
 DELETE /users/me
 POST /users
 PATCH /users/{id}
@@ -104,7 +106,7 @@ func (w *world) matrix() []rule {
 // run makes the request of a row under an id of its own, checks the answer and what every answer has, and returns it.
 func (r row) run(t *testing.T, requestID string) *apptest.Answer {
 	t.Helper()
-	a := r.by.With("X-Request-Id", requestID).Do(t, r.method(), r.url(), r.body)
+	a := r.by.With("X-Request-Id", requestID).Do(t, r.method(), r.url(), r.payload())
 	require.Equal(t, r.status, a.Status, "%s: %s", r.route, a.Body)
 	require.Equal(t, r.code, a.Code(t), "%s: %s", r.route, a.Body)
 	require.Equal(t, requestID, a.Header.Get("X-Request-Id"))

@@ -15,7 +15,7 @@ type row struct {
 	route  string // as the matrix writes it
 	by     *apptest.Client
 	path   string // "": the route's own
-	body   any
+	body   any    // a func() any makes it anew for each request: what is good once
 	status int
 	code   string // of a refusal
 	// Of a success: the one event that it records, as "action target-type", "" when it has no effect.
@@ -30,6 +30,13 @@ func (r row) url() string {
 	}
 	_, path, _ := strings.Cut(r.route, " ")
 	return path
+}
+
+func (r row) payload() any {
+	if make, ok := r.body.(func() any); ok {
+		return make()
+	}
+	return r.body
 }
 
 func (r row) success() bool { return r.status < 300 }
@@ -100,6 +107,7 @@ func newWorld(t *testing.T) *world {
 	_, full := w.key(t, w.root, doc{"scopes": []string{"*"}})
 	w.denied, w.elsewhere, w.full = s.Bearer(idle), s.Bearer(away), s.Bearer(full)
 	w.auth(t)
+	w.passkeys(t)
 	w.users(t)
 	w.profiles(t)
 	w.roles(t)

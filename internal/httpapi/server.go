@@ -19,6 +19,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/auth"
+	"github.com/user-management-service/ums/internal/domain/passkey"
 	"github.com/user-management-service/ums/internal/domain/profile"
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/domain/session"
@@ -63,6 +64,7 @@ type Deps struct {
 
 	Auth     *auth.Service
 	Sessions *session.Service
+	Passkeys *passkey.Service
 	Users    *user.Service
 	Accounts *account.Service
 	Profiles *profile.Service

@@ -17,6 +17,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/mfa"
 	"github.com/user-management-service/ums/internal/domain/notify"
 	"github.com/user-management-service/ums/internal/domain/onetime"
+	"github.com/user-management-service/ums/internal/domain/passkey"
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/domain/signing"
@@ -89,6 +90,7 @@ type Deps struct {
 	Limits      *throttle.Limits
 	Sessions    *session.Service
 	Factors     *mfa.Service
+	Passkeys    *passkey.Service
 	OneTime     *onetime.Service
 	Outbox      onetime.Outbox
 	Links       notify.Links
@@ -116,6 +118,9 @@ func (s *Service) Public() Public {
 	methods := []string{"password"}
 	if s.Config.MagicLink {
 		methods = append(methods, "magic_link")
+	}
+	if s.Passkeys.Offered() {
+		methods = append(methods, "passkey")
 	}
 	return Public{
 		Registration: s.Config.Registration, Verification: s.Config.EmailVerification, MinPassword: s.Policy.MinLength(),

@@ -17,6 +17,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/mfa"
 	"github.com/user-management-service/ums/internal/domain/notify"
 	"github.com/user-management-service/ums/internal/domain/onetime"
+	"github.com/user-management-service/ums/internal/domain/passkey"
 	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/domain/signing"
 	"github.com/user-management-service/ums/internal/domain/throttle"
@@ -143,6 +144,8 @@ func newBench(t testing.TB, configure ...func(*auth.Config, *throttle.Config)) *
 	require.NoError(t, err)
 	b.verifier = token.NewVerifier(tokens, publicURL, keys.Keys(), clock.System{})
 	limits, changes := throttle.New(b.pool, ring, limit), actor.NewChanges(postgres.NewBus(log))
+	passkeys, err := passkey.NewService(b.pool, passkey.RelyingParty{})
+	require.NoError(t, err)
 	b.Service = auth.NewService(auth.Deps{
 		Config: cfg, ProductName: "UMS", DB: b.pool, Changes: changes, Ring: ring, Clock: clock.System{}, Hasher: b.hasher,
 		Policy: password.NewPolicy(hashing), Issuer: token.NewIssuer(tokens, publicURL, keys.Keys(), clock.System{}),
@@ -150,7 +153,7 @@ func newBench(t testing.TB, configure ...func(*auth.Config, *throttle.Config)) *
 		Sessions: session.NewService(b.pool, ring, changes,
 			session.Config{IdleTTL: time.Hour, MaxTTL: 24 * time.Hour, Grace: 30 * time.Second}),
 		OneTime: onetime.NewService(b.pool, ring, limits, b.outbox),
-		Factors: mfa.NewService(b.pool, ring, clock.System{}),
+		Factors: mfa.NewService(b.pool, ring, clock.System{}), Passkeys: passkeys,
 	})
 	return b
 }

@@ -173,18 +173,26 @@ func (s *Service) End(ctx context.Context, by actor.Actor, session id.ID) error 
 
 // EndOthers ends every session of the caller but the current one.
 func (s *Service) EndOthers(ctx context.Context, by actor.Actor) error {
-	return s.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
-		others, err := removeOthers(ctx, tx, by.UserID, by.SessionID)
-		if err != nil || len(others) == 0 {
+	return s.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error { return s.EndOthersIn(ctx, tx, by) })
+}
+
+// EndOthersIn is EndOthers in the transaction of what makes it necessary.
+func (s *Service) EndOthersIn(ctx context.Context, tx postgres.Tx, by actor.Actor) error {
+	others, err := removeOthers(ctx, tx, by.UserID, by.SessionID)
+	if err != nil || len(others) == 0 {
+		return err
+	}
+	for _, session := range others {
+		if err := audit.Record(ctx, tx, by, endEvent(session, by.UserID)); err != nil {
 			return err
 		}
-		for _, session := range others {
-			if err := audit.Record(ctx, tx, by, endEvent(session, by.UserID)); err != nil {
-				return err
-			}
-		}
-		return s.changes.Of(ctx, tx, by.UserID)
-	})
+	}
+	return s.changes.Of(ctx, tx, by.UserID)
+}
+
+// Alive says whether the caller's session has not ended since he was let in. One statement.
+func (s *Service) Alive(ctx context.Context, db postgres.DB, by actor.Actor) (bool, error) {
+	return exists(ctx, db, by.SessionID)
 }
 
 // EndByToken ends the session that a refresh token belongs to, whichever of its tokens it is. Who holds one may end it;

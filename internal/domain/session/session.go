@@ -77,6 +77,18 @@ func ByMail() Assurance { return Assurance{ACR: AAL1, AMR: []string{"email"}} }
 // ByPassword is the assurance of a password alone.
 func ByPassword() Assurance { return Assurance{ACR: AAL1, AMR: []string{"pwd"}} }
 
+// ByPasskey is the assurance of a passkey whose authenticator has verified the user, alone or beside the methods of a
+// first factor. Methods are those that the passkey stands for.
+func ByPasskey(first, methods []string) Assurance {
+	amr := slices.Clone(first)
+	for _, method := range methods {
+		if !slices.Contains(amr, method) {
+			amr = append(amr, method)
+		}
+	}
+	return Assurance{ACR: AAL2, AMR: amr}
+}
+
 // WithSecond is the assurance of first, the methods of a first factor, and a second factor beside it.
 func WithSecond(first []string, second string) Assurance {
 	amr := make([]string, 0, len(first)+2)

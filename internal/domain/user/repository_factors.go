@@ -13,6 +13,7 @@ import (
 // hasFactor says whether account u has a second factor. Each kind of factor has its line; recovery codes are none.
 const hasFactor = `(
 	EXISTS (SELECT FROM mfa_factors f WHERE f.user_id = u.id AND f.activated_at IS NOT NULL)
+	OR EXISTS (SELECT FROM passkeys p WHERE p.user_id = u.id)
 )`
 
 // UpdateMFA sets mfa_enabled to whether the account has a second factor now, and says what it is and whether that
@@ -41,6 +42,7 @@ func SecondFactors(ctx context.Context, db postgres.DB, user id.ID) ([]string, e
 	rows, err := db.Query(ctx, `
 		SELECT method FROM (VALUES
 			(1, 'totp', EXISTS (SELECT FROM mfa_factors WHERE user_id = $1 AND activated_at IS NOT NULL)),
+			(2, 'passkey', EXISTS (SELECT FROM passkeys WHERE user_id = $1)),
 			(3, 'recovery_code', EXISTS (SELECT FROM mfa_recovery_codes WHERE user_id = $1))
 		) AS m (n, method, there) WHERE there ORDER BY n`, user)
 	if err != nil {
