@@ -23,6 +23,9 @@ const heldRoles = `ARRAY(SELECT r.name FROM user_roles g JOIN roles r ON r.id = 
 // ttl is how long session s lives from now on, in seconds.
 const ttl = `extract(epoch FROM least(s.idle_expires_at, s.expires_at) - now())::float8`
 
+// liveColumns are those of live, of session s and its account u.
+const liveColumns = `s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, ` + ttl + ` AS ttl, ` + heldRoles + ` AS roles, s.cookie`
+
 // live is a session with what its owner's tokens say.
 type live struct {
 	ID       id.ID
@@ -87,7 +90,7 @@ func insert(ctx context.Context, tx postgres.Tx, cfg Config, n newRow) (inserted
 			FROM account
 			RETURNING id, user_id, auth_time, acr, amr, idle_expires_at, expires_at, cookie
 		)
-		SELECT s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles, s.cookie,
+		SELECT `+liveColumns+`,
 			EXISTS (SELECT FROM fresh) AND EXISTS (SELECT FROM sign_in_agents a WHERE a.user_id = s.user_id) AS unfamiliar, u.display_name, u.locale
 		FROM s JOIN account u ON u.id = s.user_id`,
 		n.UserID, n.AuthEpoch, n.PasswordHash, n.Rehash, n.network,
@@ -104,7 +107,7 @@ var rotateSQL = `
 		FROM users u
 		WHERE s.id = $1 AND s.counter = $2 AND s.secret_hash = $3 AND s.idle_expires_at > now() AND s.expires_at > now()
 			AND u.id = s.user_id AND u.status = 'active' AND u.auth_epoch = s.auth_epoch
-		RETURNING s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, ` + ttl + ` AS ttl, ` + heldRoles + ` AS roles, s.cookie
+		RETURNING ` + liveColumns + `
 	), ` + audit.Inline("rotated", 7) + `
 	SELECT id, user_id, email, auth_time, acr, amr, ttl, roles, cookie FROM rotated`
 
@@ -135,7 +138,7 @@ type inspected struct {
 func inspect(ctx context.Context, tx postgres.Tx, cfg Config, t token.Refresh) (inspected, error) {
 	hash := t.SecretHash()
 	return one[inspected](ctx, tx, "inspect session", `
-		SELECT s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles, s.cookie, s.counter,
+		SELECT `+liveColumns+`, s.counter,
 			s.idle_expires_at > now() AND s.expires_at > now() AND u.status = 'active' AND u.auth_epoch = s.auth_epoch AS alive,
 			s.rotated_at > now() - make_interval(secs => $3) AS in_grace, s.device_name, s.user_agent, u.locale
 		FROM sessions s JOIN users u ON u.id = s.user_id
@@ -155,7 +158,7 @@ func stamp(ctx context.Context, tx postgres.Tx, session, user id.ID, how Assuran
 		FROM users u
 		WHERE s.id = $1 AND s.user_id = $2 AND s.idle_expires_at > now() AND s.expires_at > now()
 			AND u.id = s.user_id AND u.status = 'active' AND u.auth_epoch = s.auth_epoch
-		RETURNING s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles, s.cookie, s.counter, s.secret_sealed`,
+		RETURNING `+liveColumns+`, s.counter, s.secret_sealed`,
 		session, user, how.ACR, how.AMR)
 }
 

@@ -20,7 +20,7 @@ type stood struct {
 func standing(ctx context.Context, db postgres.DB, cfg Config, t token.Refresh) (stood, error) {
 	hash := t.SecretHash()
 	return one[stood](ctx, db, "look at session", `
-		SELECT s.id, s.user_id, u.email, s.auth_time, s.acr, s.amr, `+ttl+` AS ttl, `+heldRoles+` AS roles,
+		SELECT `+liveColumns+`,
 			s.rotated_at AS issued_at, least(s.idle_expires_at, s.expires_at) AS expires_at
 		FROM sessions s JOIN users u ON u.id = s.user_id
 		WHERE s.id = $1 AND s.secret_hash = $2 AND s.idle_expires_at > now() AND s.expires_at > now()
