@@ -38,3 +38,19 @@ func TestPasswordIsResetInABrowser(t *testing.T) {
 	require.Equal(t, named(s)+"/reset-password", x.eval("location.href"))
 	s.SignIn(t, email, next)
 }
+
+// A magic link does nothing before the button; then the browser holds a cookie that no script reads and that refreshes.
+func TestMagicLinkSignsInABrowser(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Env("UMS_MAGIC_LINK=true"))
+	const email = "ada@browser.test"
+	s.Person(t, s.Admin(t), email)
+	s.POST(t, "/auth/magic-link", map[string]any{"email": email}).Want(t, 202)
+	x := open(t)
+	x.do(chromedp.Navigate(named(s)+"/magic-link#token="+s.Mail.WaitFor(t, email, 1).Token()), chromedp.WaitVisible("#form"))
+	const refresh = `fetch("/api/v1/auth/refresh", {method: "POST"}).then((r) => r.status)`
+	require.EqualValues(t, 401, x.eval(refresh))
+	x.do(chromedp.Click("#submit"), chromedp.WaitVisible("#status"))
+	require.Empty(t, x.eval("document.cookie"))
+	require.EqualValues(t, 200, x.eval(refresh))
+}

@@ -53,6 +53,10 @@ var linked = []page{
 		Lead: "You will be signed out everywhere, and the API keys of your account will be revoked.", New: true,
 	},
 	{
+		Name: "magic-link", Title: "Sign in", Action: "Sign in",
+		Lead: "You will be signed in with this browser. If you did not ask for this, close this page.",
+	},
+	{
 		Name: "confirm-email-change", Title: "Confirm your new e-mail address", Action: "Confirm new address",
 		Lead: "From now on you sign in with this address, and mails go to it. If you did not ask for this, close this page: you would give your address to somebody else's account.",
 	},

@@ -92,7 +92,7 @@ var assetPath = regexp.MustCompile(`(?:src|href)="(/[^"]+\.(?:css|js))"`)
 func TestPagesAreStaticAndSelfContained(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for _, path := range []string{"/verify-email", "/accept-invitation", "/reset-password", "/confirm-email-change", "/undo-email-change"} {
+	for _, path := range []string{"/verify-email", "/accept-invitation", "/reset-password", "/magic-link", "/confirm-email-change", "/undo-email-change"} {
 		resp, body := s.do(t, http.MethodGet, path, browser)
 		require.Equal(t, http.StatusOK, resp.StatusCode)
 		require.Equal(t, "text/html; charset=utf-8", resp.Header.Get("Content-Type"))

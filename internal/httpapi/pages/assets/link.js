@@ -13,10 +13,13 @@
     "verify-email": "/api/v1/auth/email/verify",
     "accept-invitation": "/api/v1/auth/invitations/accept",
     "reset-password": "/api/v1/auth/password/reset",
+    "magic-link": "/api/v1/auth/magic-link/verify",
     "confirm-email-change": "/api/v1/auth/email/change/confirm",
     "undo-email-change": "/api/v1/auth/email/change/undo",
   };
 
+  // Who signs in here gets a cookie that no script reads; it is for an application on this origin.
+  const cookie = page === "magic-link";
   // The member of the body that the field "password" fills.
   const member = page === "reset-password" ? "new_password" : "password";
 
@@ -40,6 +43,10 @@
     },
     "reset-password": {
       done: "Your new password is set. You can close this page and sign in with it.",
+    },
+    "magic-link": {
+      mfa_required: "Your account asks for a second factor, which this page cannot take. Sign in with your password instead.",
+      done: "You are signed in. You can close this page.",
     },
     "confirm-email-change": {
       email_taken: "This address belongs to another account by now.",
@@ -90,6 +97,13 @@
       action: "Passwort setzen",
       password: "Neues Passwort",
       done: "Ihr neues Passwort gilt. Sie können diese Seite schließen und sich damit anmelden.",
+    },
+    "magic-link": {
+      title: "Anmelden",
+      lead: "Sie werden mit diesem Browser angemeldet. Falls Sie das nicht angefordert haben, schließen Sie diese Seite.",
+      action: "Anmelden",
+      mfa_required: "Ihr Konto verlangt einen zweiten Faktor, den diese Seite nicht abfragen kann. Melden Sie sich stattdessen mit Ihrem Passwort an.",
+      done: "Sie sind angemeldet. Sie können diese Seite schließen.",
     },
     "confirm-email-change": {
       title: "Neue E-Mail-Adresse bestätigen",
@@ -153,12 +167,13 @@
     if (!first || loose.length) {
       say(alert, loose.join(" ") || texts[problem.code] || (inGerman ? texts.other : problem.detail || texts.other));
     }
-    if (problem.code === "invalid_token") form.hidden = true;
+    if (["invalid_token", "mfa_required"].includes(problem.code)) form.hidden = true; // the link is of no use any more
     (form.hidden ? $("title") : first ?? password ?? button).focus();
   }
 
   async function send() {
     const body = { token };
+    if (cookie) body.cookie = true;
     if (password) body[member] = password.value;
     const name = $("display_name")?.value.trim();
     if (name) body.display_name = name;
@@ -168,7 +183,7 @@
         method: "POST",
         headers: { "Content-Type": "application/json", Accept: "application/json, application/problem+json" },
         body: JSON.stringify(body),
-        credentials: "omit",
+        credentials: cookie ? "same-origin" : "omit",
         redirect: "error",
         cache: "no-store",
       });
