@@ -54,7 +54,7 @@ func (s *Service) EnterByMagicLink(ctx context.Context, by actor.Actor, token st
 		case p.opened:
 			return s.Limits.Reset(ctx, tx, a.EmailNorm)
 		case p.demand != nil:
-			return nil // wrong codes go on adding up
+			return nil //nolint:nilerr // a demand is data: it commits; wrong codes go on adding up
 		}
 		return onetime.ErrInvalid // the account changed under us
 	})

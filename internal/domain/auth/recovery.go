@@ -84,6 +84,9 @@ func (s *Service) recover(ctx context.Context, tx postgres.Tx, a account, p onet
 			return recovered{}, err
 		}
 		now.MFAEnabled = false
+		if err := forgetSignIns(ctx, tx, a.ID); err != nil {
+			return recovered{}, err
+		}
 	}
 	r := recovered{account: now, events: map[string]audit.Change{}}
 	sessions, err := session.EndAll(ctx, tx, a.ID)

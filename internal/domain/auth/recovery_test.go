@@ -161,7 +161,7 @@ func TestRecoveryEndsEverythingElse(t *testing.T) {
 
 	told := b.outbox.last(t)
 	require.Equal(t, "alice@x.test", told.To)
-	require.Equal(t, true, told.Content.(notify.PasswordRecovered).KeysRevoked)
+	require.True(t, told.Content.(notify.PasswordRecovered).KeysRevoked)
 	require.Equal(t, 1, b.rows(`SELECT count(*) FROM audit_events e JOIN audit_personal p ON p.event_id = e.id
 		WHERE e.action = 'auth.password_reset' AND e.actor_id = $1 AND e.target_id = $1 AND p.changes ?& ARRAY['sessions', 'api_keys'] AND NOT p.changes ? 'status'`, u))
 }
@@ -192,7 +192,7 @@ func TestREG05_RecoveryOfAnUnprovenAccount(t *testing.T) {
 		for table, want := range map[string]int{
 			"sessions": 0, "mfa_factors": factors, "mfa_recovery_codes": factors, "registration_attempts": 0,
 			"api_keys WHERE revoked_at IS NULL": 0, "users WHERE mfa_enabled": factors, "users WHERE email_verified": 1,
-			"one_time_tokens WHERE used_at IS NULL": 0,
+			"one_time_tokens WHERE used_at IS NULL": 0, "sign_in_networks": factors, "sign_in_agents": factors,
 		} {
 			require.Equal(t, want, b.rows("SELECT count(*) FROM (SELECT * FROM "+table+") x"), "%s: %s", email, table)
 		}

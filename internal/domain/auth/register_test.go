@@ -50,6 +50,22 @@ func TestREG02(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.active("alice@x.test")
+	counted := func(call func()) (hashes, verifications uint64) {
+		before := b.hasher.Stats()
+		call()
+		after := b.hasher.Stats()
+		return after.Hashes - before.Hashes, after.Verifications - before.Verifications
+	}
+	for _, email := range []string{"alice@x.test", "nobody.yet@x.test"} { // without a clock: the same work on every path
+		hashes, verifications := counted(func() { b.register(email, bad) })
+		require.Equal(t, []uint64{1, 0}, []uint64{hashes, verifications}, email)
+		hashes, verifications = counted(func() {
+			require.NoError(t, b.ForgotPassword(t.Context(), nobody, email))
+			require.NoError(t, b.ResendVerification(t.Context(), nobody, email, ""))
+		})
+		require.Equal(t, []uint64{0, 0}, []uint64{hashes, verifications}, email)
+	}
+	b.exec("DELETE FROM credential_limits")
 	known := b.register("alice@x.test", bad)
 	require.IsType(t, notify.AlreadyRegistered{}, b.outbox.last(t).Content)
 	unknown := b.register("nobody@x.test", bad)

@@ -38,6 +38,17 @@ func endFactors(ctx context.Context, tx postgres.Tx, of id.ID) error {
 	return err
 }
 
+// forgetSignIns forgets from where and with what the account signed in: a stranger's network must not be familiar.
+func forgetSignIns(ctx context.Context, tx postgres.Tx, of id.ID) error {
+	_, err := tx.Exec(ctx, `
+		WITH networks AS (DELETE FROM sign_in_networks WHERE user_id = $1)
+		DELETE FROM sign_in_agents WHERE user_id = $1`, of)
+	if err != nil {
+		return fmt.Errorf("forget sign-ins of user: %w", err)
+	}
+	return nil
+}
+
 // setPassword replaces the password that was verified and returns the account's new epoch; ErrInvalidCredentials when the
 // account is not what it was in a: another password, another epoch, no longer active.
 func setPassword(ctx context.Context, tx postgres.Tx, a account, hash string) (epoch int64, err error) {
