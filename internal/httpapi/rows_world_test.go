@@ -261,6 +261,11 @@ func (w *world) users(t *testing.T) {
 		w.ok("POST /users/{id}/"+route, root, "/users/"+id+"/"+route, body, 200, event)
 		w.no("POST /users/{id}/"+route, root, none+"/"+route, body, 404, "not_found")
 	}
+	w.ok("GET /users/{id}/sessions", root, one+"/sessions?limit=1&sort=created_at", nil, 200, "")
+	w.no("GET /users/{id}/sessions", root, none+"/sessions", nil, 404, "not_found")
+	w.no("GET /users/{id}/sessions", root, one+"/sessions?cursor=x", nil, 400, "invalid_cursor")
+	w.ok("DELETE /users/{id}/sessions", root, one+"/sessions", nil, 204, "user.end_sessions user")
+	w.no("DELETE /users/{id}/sessions", root, none+"/sessions", nil, 404, "not_found")
 	w.ok("POST /users/{id}/password-reset", root, one+"/password-reset", nil, 202, "user.password_reset user")
 	w.no("POST /users/{id}/password-reset", root, none+"/password-reset", nil, 404, "not_found")
 	w.no("POST /users/{id}/suspend", root, self+"/suspend", doc{"reason": "x"}, 409, "last_admin")

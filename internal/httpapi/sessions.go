@@ -31,9 +31,15 @@ func (s *Server) listSessions(ctx context.Context, by actor.Actor, in *ByCreatio
 	if err != nil {
 		return nil, err
 	}
-	return list(ctx, s, by, &in.Paging, route, []string{in.Sort}, sessions,
+	return sessionPage(ctx, s, by, in, route, []string{in.Sort}, sessions), nil
+}
+
+func sessionPage(
+	ctx context.Context, s *Server, by actor.Actor, in *ByCreation, route string, binding []string, sessions []session.Session,
+) *listing[ActiveSession] {
+	return list(ctx, s, by, &in.Paging, route, binding, sessions,
 		func(r session.Session) []string { return page.Position{Time: r.CreatedAt, ID: r.ID}.Keys() },
-		func(r session.Session) ActiveSession { return encodeSession(r, by) }), nil
+		func(r session.Session) ActiveSession { return encodeSession(r, by) })
 }
 
 func encodeSession(r session.Session, by actor.Actor) ActiveSession {
@@ -45,6 +51,38 @@ func encodeSession(r session.Session, by actor.Actor) ActiveSession {
 		out.IP = new(r.IP.String())
 	}
 	return out
+}
+
+// sessionsOf asks for the sessions of a user.
+type sessionsOf struct {
+	Identified
+	ByCreation
+}
+
+func (s *Server) listUserSessions(ctx context.Context, by actor.Actor, in *sessionsOf) (*listing[ActiveSession], error) {
+	const route = "GET /users/{id}/sessions"
+	of, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	binding := []string{of.String(), in.Sort}
+	after, err := in.after(s, by, route, binding...)
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := s.Accounts.Sessions(ctx, by, of, session.Filter{Limit: in.Limit + 1, Ascending: in.ascending(), After: after})
+	if err != nil {
+		return nil, err
+	}
+	return sessionPage(ctx, s, by, &in.ByCreation, route, binding, sessions), nil
+}
+
+func (s *Server) endUserSessions(ctx context.Context, by actor.Actor, in *Identified) (*empty, error) {
+	of, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	return &empty{}, s.Accounts.EndSessions(ctx, by, of)
 }
 
 func (s *Server) endSession(ctx context.Context, by actor.Actor, in *Identified) (*empty, error) {

@@ -63,7 +63,7 @@ func TestLoginAsksForTheSecondFactor(t *testing.T) {
 		"UPDATE users SET auth_epoch = auth_epoch + 1",
 		"UPDATE users SET password_hash = password_hash || 'x'",
 		"UPDATE users SET status = 'suspended'",
-		"UPDATE mfa_challenges SET expires_at = now()",
+		"UPDATE mfa_challenges SET expires_at = now() - interval '1 second'",
 	} {
 		b.exec("UPDATE users SET status = 'active', password_hash = rtrim(password_hash, 'x')")
 		text = demand()

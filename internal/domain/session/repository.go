@@ -162,7 +162,8 @@ func stamp(ctx context.Context, tx postgres.Tx, session, user id.ID, how Assuran
 		session, user, how.ACR, how.AMR)
 }
 
-func list(ctx context.Context, db postgres.DB, user id.ID, f Filter) ([]Session, error) {
+// List returns at most f.Limit of an account's sessions that live. Whether the caller may see them is the caller's to check.
+func List(ctx context.Context, db postgres.DB, user id.ID, f Filter) ([]Session, error) {
 	var at *time.Time
 	var after *id.ID
 	order, behind := "DESC", "<"

@@ -145,7 +145,7 @@ type Filter struct {
 
 // List returns at most f.Limit of the caller's own sessions.
 func (s *Service) List(ctx context.Context, by actor.Actor, f Filter) ([]Session, error) {
-	return list(ctx, s.db, by.UserID, f)
+	return List(ctx, s.db, by.UserID, f)
 }
 
 // End ends one of the caller's own sessions; another's is not found, as an unknown one.
