@@ -663,7 +663,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List profiles */
+        /**
+         * List profiles
+         * @description `attributes.NAME=VALUE` filters by an attribute, which needs `profiles:read`: at most two of them.
+         */
         get: operations["listProfiles"];
         put?: never;
         post?: never;

@@ -170,6 +170,10 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		a.log.WarnContext(ctx, "UMS_ARGON2_* are below what OWASP recommends")
 	}
 	policy := password.NewPolicy(cfg.Passwords)
+	schema, err := profile.LoadSchema(cfg.Profiles)
+	if err != nil {
+		return err
+	}
 
 	bus := postgres.NewBus(a.log)
 	changes := actor.NewChanges(bus)
@@ -231,7 +235,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		Idempotency: store, Cursors: page.NewCodec(ring), Ready: a.checks, Up: a.up, Mailbox: a.mailbox,
 		Verifier: verifier, Access: rights, Signing: a.signing, KeyUsage: usage,
 		Auth: a.auth, Sessions: sessions, Passkeys: passkeys, Users: user.NewService(a.pool), Accounts: a.accounts,
-		Profiles: profile.NewService(a.pool, authorizer, clk), Roles: role.NewService(a.pool, changes),
+		Profiles: profile.NewService(a.pool, authorizer, clk, schema), Roles: role.NewService(a.pool, changes),
 		Keys:  keys,
 		Audit: audit.NewService(a.pool),
 	})

@@ -20,6 +20,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/auth"
 	"github.com/user-management-service/ums/internal/domain/passkey"
+	"github.com/user-management-service/ums/internal/domain/profile"
 	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/domain/signing"
 	"github.com/user-management-service/ums/internal/domain/throttle"
@@ -49,6 +50,7 @@ type Config struct {
 	Passkeys  passkey.Config
 	Throttle  throttle.Config
 	Accounts  account.Config
+	Profiles  profile.Config
 	APIKeys   apikey.Config
 	Telemetry telemetry.Config
 }

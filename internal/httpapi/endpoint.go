@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -26,7 +27,14 @@ type Route struct {
 	Limit        ratelimit.Rate
 	Form         []string // the body is a form with these parameters, not JSON
 
-	query []string // the query parameters that it has
+	query  []string // the query parameters that it has
+	prefix string   // of further ones, whose names follow from data; "" = none
+	detail string   // what a summary cannot say
+}
+
+// takes says whether the route has a query parameter of this name.
+func (r *Route) takes(name string) bool {
+	return slices.Contains(r.query, name) || r.prefix != "" && strings.HasPrefix(name, r.prefix) && name != r.prefix
 }
 
 func (r *Route) writes() bool { return r.Method != http.MethodGet && r.Method != http.MethodDelete }
@@ -35,7 +43,7 @@ func (r *Route) writes() bool { return r.Method != http.MethodGet && r.Method !=
 func handle[I, O any](s *Server, r Route, h func(ctx context.Context, by actor.Actor, in *I) (*O, error)) {
 	s.routes = append(s.routes, &r)
 	op := huma.Operation{
-		OperationID: r.Name, Method: r.Method, Path: basePath + r.Path, Summary: r.Summary, DefaultStatus: r.Status,
+		OperationID: r.Name, Method: r.Method, Path: basePath + r.Path, Summary: r.Summary, Description: r.detail, DefaultStatus: r.Status,
 		Tags:         []string{tag(r.Path)},
 		MaxBodyBytes: -1, // the gate bounds it
 		Metadata:     map[string]any{routeKey: &r},

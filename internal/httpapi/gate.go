@@ -85,7 +85,7 @@ func (c *call) checkQuery(r *http.Request) {
 	for name, values := range query {
 		pointer := "query/" + name
 		switch {
-		case !slices.Contains(c.route.query, name):
+		case !c.route.takes(name):
 			c.faults = append(c.faults, fault.Field{Pointer: pointer, Code: "unknown_parameter", Detail: "This parameter does not exist here."})
 		case len(values) > 1:
 			c.faults = append(c.faults, fault.Field{Pointer: pointer, Code: "repeated", Detail: "Give this parameter once."})

@@ -2,6 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json/jsontext"
@@ -186,14 +189,32 @@ func (s *Server) listProfiles(ctx context.Context, by actor.Actor, in *struct {
 },
 ) (*listing[Profile], error) {
 	const route = "GET /profiles"
-	after, err := in.after(s, by, route, in.Search)
+	filter := profile.Filter{Search: in.Search, Attributes: attributeFilters(ctx), Limit: in.Limit + 1}
+	binding := []string{in.Search}
+	for _, name := range slices.Sorted(maps.Keys(filter.Attributes)) {
+		binding = append(binding, name, filter.Attributes[name])
+	}
+	var err error
+	if filter.After, err = in.after(s, by, route, binding...); err != nil {
+		return nil, err
+	}
+	found, err := s.Profiles.List(ctx, by, filter)
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.Profiles.List(ctx, by, profile.Filter{Search: in.Search, After: after, Limit: in.Limit + 1})
-	if err != nil {
-		return nil, err
-	}
-	return list(ctx, s, by, &in.Paging, route, []string{in.Search}, found, func(l profile.Listed) []string { return l.Position().Keys() },
+	return list(ctx, s, by, &in.Paging, route, binding, found, func(l profile.Listed) []string { return l.Position().Keys() },
 		func(l profile.Listed) Profile { return encodeProfile(l.Profile) }), nil
+}
+
+// attributePrefix begins the parameters that filter by an attribute.
+const attributePrefix = "attributes."
+
+func attributeFilters(ctx context.Context) map[string]string {
+	filters := map[string]string{}
+	for name, values := range requestFrom(ctx).URL.Query() {
+		if attribute, ok := strings.CutPrefix(name, attributePrefix); ok && values[0] != "" {
+			filters[attribute] = values[0]
+		}
+	}
+	return filters
 }

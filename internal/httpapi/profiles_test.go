@@ -1,6 +1,9 @@
 package httpapi_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,4 +76,38 @@ func TestProfilesOverHTTP(t *testing.T) {
 	require.Nil(t, a.Get(t, "nickname"))
 	require.Equal(t, "private", a.Get(t, "visibility"))
 	require.Equal(t, `"5"`, a.Header.Get("ETag"))
+}
+
+func TestProfileAttributesOverHTTP(t *testing.T) {
+	t.Parallel()
+	schema := filepath.Join(t.TempDir(), "schema.json")
+	require.NoError(t, os.WriteFile(schema, []byte(`{"properties": {"team": {"enum": ["red", "blue"]}, "level": {"type": "integer"}}}`), 0o600))
+	s := apptest.Start(t, apptest.Env("UMS_PROFILE_SCHEMA="+schema))
+	admin := s.Admin(t)
+	for i, attributes := range []doc{{"team": "red", "level": 1}, {"team": "red", "level": 2}, {"team": "blue", "level": 1}} {
+		_, c := s.Person(t, admin, fmt.Sprintf("p%d@example.org", i))
+		c.PATCH(t, "/profiles/me", doc{"attributes": attributes, "visibility": "public"}).Want(t, 200)
+		a := c.PATCH(t, "/profiles/me", doc{"attributes": doc{"team": "green", "level": "x"}}).Want(t, 422, "validation_failed")
+		require.ElementsMatch(t, []string{"/attributes/team", "/attributes/level"}, pointers(t, a))
+		require.NotContains(t, string(a.Body), "green")
+
+		// AZ-10: what is hidden cannot be asked for.
+		c.GET(t, "/profiles?attributes.team=red").Want(t, 403, "permission_denied")
+		require.Len(t, c.GET(t, "/profiles").Want(t, 200).Get(t, "data"), i+1)
+	}
+	for query, want := range map[string]int{
+		"attributes.team=red": 2, "attributes.team=red&attributes.level=1": 1, "attributes.level=1&limit=1": 1, "attributes.none=x": 0, "attributes.team=RED": 0, "attributes.team=": 4,
+	} {
+		require.Len(t, admin.GET(t, "/profiles?"+query).Want(t, 200).Get(t, "data"), want, query)
+	}
+	cursor := admin.GET(t, "/profiles?attributes.level=1&limit=1").Want(t, 200).String(t, "next_cursor")
+	require.Len(t, admin.GET(t, "/profiles?attributes.level=1&limit=1&cursor="+cursor).Want(t, 200).Get(t, "data"), 1)
+	for _, query := range []string{"attributes.level=2", "attributes.team=1", "search=red", ""} {
+		admin.GET(t, "/profiles?"+query+"&limit=1&cursor="+cursor).Want(t, 400, "invalid_cursor")
+	}
+	admin.GET(t, "/profiles?attributes.a=1&attributes.b=2&attributes.c=3").Want(t, 422, "unsupported_filter")
+	for _, query := range []string{"attributes.=x", "attributes=x", "attributes.a=1&attributes.a=2", "attributes.a=%00", "attributes.a=%0A", "attributesx=1"} {
+		admin.GET(t, "/profiles?"+query).Want(t, 422, "validation_failed")
+	}
+	admin.GET(t, "/users?attributes.team=red").Want(t, 422, "validation_failed")
 }

@@ -53,6 +53,9 @@ func (r Route) limited(policy string, limit int, window time.Duration) Route {
 // cacheable answers hold nothing personal.
 func (r Route) cacheable(control string) Route { r.Cacheable = control; return r }
 
+// filters takes query parameters that begin so, besides those of its input; detail says what they mean.
+func (r Route) filters(prefix, detail string) Route { r.prefix, r.detail = prefix, detail; return r }
+
 // register is the whole surface below /api/v1: method, path, operation, who may call it at all, handler.
 func (s *Server) register() {
 	// Auth
@@ -106,7 +109,8 @@ func (s *Server) register() {
 	handle(s, get("/profiles/me", "getMyProfile", "Read one's own profile", Self("me:read", profile.ReadPermission)).as("profile.read"), s.getMyProfile)
 	handle(s, put("/profiles/me", "replaceMyProfile", "Replace one's own profile", Self("me:write", profile.WritePermission)).as("profile.update"), s.replaceMyProfile)
 	handle(s, patchTo("/profiles/me", "updateMyProfile", "Change one's own profile", Self("me:write", profile.WritePermission)).as("profile.update"), s.updateMyProfile)
-	handle(s, get("/profiles", "listProfiles", "List profiles", OwnOr("me:read", profile.ReadPermission)).as("profile.list"), s.listProfiles)
+	handle(s, get("/profiles", "listProfiles", "List profiles", OwnOr("me:read", profile.ReadPermission)).as("profile.list").
+		filters(attributePrefix, "`attributes.NAME=VALUE` filters by an attribute, which needs `profiles:read`: at most two of them."), s.listProfiles)
 	handle(s, get("/profiles/{user_id}", "getProfile", "Read a profile", OwnOr("me:read", profile.ReadPermission)).as("profile.read"), s.getProfile)
 	handle(s, put("/profiles/{user_id}", "replaceProfile", "Replace a profile", OwnOr("me:write", profile.WritePermission)).as("profile.update"), s.replaceProfile)
 	handle(s, patchTo("/profiles/{user_id}", "updateProfile", "Change a profile", OwnOr("me:write", profile.WritePermission)).as("profile.update"), s.updateProfile)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/text/language"
@@ -103,7 +104,7 @@ type Changes struct {
 }
 
 // apply merges c into p and returns what is wrong with the result of it, all of it.
-func (p *Profile) apply(c Changes, today time.Time) error {
+func (p *Profile) apply(c Changes, today time.Time, before jsontext.Value, schema *Schema) error {
 	var v fault.Validation
 	set := func(pointer string, current **string, f patch.Field[string], check func(v *fault.Validation, pointer, s string)) {
 		if f.Apply(current) && *current != nil {
@@ -134,6 +135,11 @@ func (p *Profile) apply(c Changes, today time.Time) error {
 	}
 	if c.Attributes.Set {
 		p.Attributes = user.MergeObject(&v, "/attributes", p.Attributes, c.Attributes)
+	}
+	if !user.SameJSON(before, p.Attributes) { // a schema that has come later does not hinder other changes
+		if err := schema.check(&v, p.Attributes); err != nil {
+			return err
+		}
 	}
 	return v.Err()
 }
@@ -208,7 +214,7 @@ func checkPhone(v *fault.Validation, pointer, s string) {
 
 func checkURL(v *fault.Validation, pointer, s string) {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Opaque != "" || len(s) > MaxURL ||
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Opaque != "" || utf8.RuneCountInString(s) > MaxURL ||
 		strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '"' || r == '<' || r == '>' || text.Forbidden(r, false) }) {
 		v.Add(pointer, "invalid_url", "Give an https:// URL of at most 500 characters, without a user name.")
 	}

@@ -35,7 +35,7 @@ func start(t *testing.T) bundle {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	today := clock.NewFake(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC))
-	return bundle{profile.NewService(pool, role.Authorizer{}, today), pool}
+	return bundle{profile.NewService(pool, role.Authorizer{}, today, nil), pool}
 }
 
 // person adds an active account and returns it as a caller.

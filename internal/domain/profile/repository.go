@@ -3,7 +3,6 @@ package profile
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -19,8 +18,7 @@ import (
 // columns of a profile p beside its account u, in the order of scan.
 const columns = `u.id, u.status, coalesce(u.email, u.display_name, ''), u.created_at,
 	p.given_name, p.family_name, p.nickname, p.bio, p.phone, p.website, p.birth_date::text, p.address, p.social_links,
-	coalesce(p.visibility, 'private'), coalesce(p.attributes, '{}'), coalesce(p.updated_at, u.created_at), coalesce(p.version, 1)
-	FROM users u LEFT JOIN profiles p ON p.user_id = u.id`
+	coalesce(p.visibility, 'private'), coalesce(p.attributes, '{}'), coalesce(p.updated_at, u.created_at), coalesce(p.version, 1)`
 
 // row is a profile with what decisions and lists need of its account.
 type row struct {
@@ -56,7 +54,7 @@ func scan(rows pgx.CollectableRow) (*row, error) {
 
 // find reads the profile of an account, or fault.ErrNotFound when there is no such account.
 func find(ctx context.Context, db postgres.DB, owner id.ID) (*row, error) {
-	return one(ctx, db, "SELECT "+columns+" WHERE u.id = $1", owner)
+	return one(ctx, db, "SELECT "+columns+" FROM users u LEFT JOIN profiles p ON p.user_id = u.id WHERE u.id = $1", owner)
 }
 
 // lock is find for a change. The account's row is what is locked: the profile may have none yet.
@@ -118,32 +116,4 @@ func save(ctx context.Context, tx postgres.Tx, p *Profile) error {
 	}
 	p.UpdatedAt = p.UpdatedAt.UTC()
 	return nil
-}
-
-// list reads a page, newest account first, in one statement. all: private ones too, and those that nobody filled in.
-func list(ctx context.Context, db postgres.DB, f Filter, all bool) ([]*row, error) {
-	where, args := []string{"u.status <> 'deleting'"}, []any{f.Limit}
-	if !all {
-		where = []string{"u.status = 'active'", "p.visibility = 'public'"}
-	}
-	if f.Search != "" {
-		args = append(args, "%"+postgres.EscapeLike(f.Search)+"%")
-		match := fmt.Sprintf(`LIKE lower($%d) ESCAPE '\'`, len(args))
-		where = append(where, "(lower(p.given_name) "+match+" OR lower(p.family_name) "+match+" OR lower(p.nickname) "+match+
-			" OR lower(concat_ws(' ', p.given_name, p.family_name)) "+match+")")
-	}
-	if f.After != nil {
-		args = append(args, f.After.Time, f.After.ID)
-		where = append(where, fmt.Sprintf("(u.created_at, u.id) < ($%d, $%d)", len(args)-1, len(args)))
-	}
-	rows, err := db.Query(ctx, "SELECT "+columns+" WHERE "+strings.Join(where, " AND ")+
-		" ORDER BY u.created_at DESC, u.id DESC LIMIT $1", args...)
-	if err != nil {
-		return nil, fmt.Errorf("list profiles: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, scan)
-	if err != nil {
-		return nil, fmt.Errorf("list profiles: %w", err)
-	}
-	return found, nil
 }

@@ -3,6 +3,7 @@ package profile
 import (
 	"context"
 	"reflect"
+	"regexp"
 	"time"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
@@ -22,11 +23,12 @@ type Service struct {
 	db         *postgres.Pool
 	authorizer role.Authorizer
 	clock      clock.Clock
+	schema     *Schema
 }
 
-// NewService works on db. The clock says what day it is: nobody is born tomorrow.
-func NewService(db *postgres.Pool, authorizer role.Authorizer, c clock.Clock) *Service {
-	return &Service{db: db, authorizer: authorizer, clock: c}
+// NewService works on db. The clock says what day it is: nobody is born tomorrow. Without a schema attributes are free.
+func NewService(db *postgres.Pool, authorizer role.Authorizer, c clock.Clock, schema *Schema) *Service {
+	return &Service{db: db, authorizer: authorizer, clock: c, schema: schema}
 }
 
 // own says whether the caller may do this to the profile because it is his own: in a session, or with a key that has
@@ -92,7 +94,7 @@ func (s *Service) change(
 		before := r.Profile
 		after := before
 		prepare(&after)
-		if err := after.apply(c, s.clock.Now()); err != nil {
+		if err := after.apply(c, s.clock.Now(), before.Attributes, s.schema); err != nil {
 			return err
 		}
 		after.Whole = true
@@ -141,14 +143,45 @@ func differences(a, b Profile) map[string]audit.Change {
 	return changes
 }
 
-const maxSearch = 200
+// The bounds of a filter, in code points.
+const (
+	maxSearch         = 200
+	maxAttributeName  = 64
+	maxAttributeValue = 500
+	maxFilters        = 2
+)
+
+var plainNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?$`)
 
 // Filter narrows a list; zero members do not.
 type Filter struct {
-	Search string         // part of a name or nickname, in any case
-	After  *page.Position // profiles behind this one; nil: from the start
-	Limit  int
+	Search     string            // part of a name or nickname, in any case
+	Attributes map[string]string // each equal to this text, or to the number, true or false that it spells
+	After      *page.Position    // profiles behind this one; nil: from the start
+	Limit      int
 }
+
+func (f Filter) narrow() bool { return f.Search != "" || len(f.Attributes) > 0 }
+
+func (f Filter) check() error {
+	var v fault.Validation
+	if f.Search != "" {
+		text.Line(&v, "query/search", f.Search, maxSearch)
+	}
+	for name, value := range f.Attributes {
+		text.Line(&v, "query/attributes."+name, name, maxAttributeName)
+		text.Line(&v, "query/attributes."+name, value, maxAttributeValue)
+	}
+	if err := v.Err(); err != nil {
+		return err
+	}
+	if len(f.Attributes) > maxFilters {
+		return errManyFilters
+	}
+	return nil
+}
+
+var errManyFilters = fault.New(fault.Invalid, "unsupported_filter", "Give at most two attributes beside search.")
 
 // Listed is a profile in a list.
 type Listed struct {
@@ -160,14 +193,14 @@ type Listed struct {
 func (l Listed) Position() page.Position { return page.Position{Time: l.createdAt, ID: l.UserID} }
 
 // List returns at most f.Limit profiles, those of the newest accounts first: the public parts of public ones of active
-// accounts, and everything of all with profiles:read.
+// accounts, and everything of all with profiles:read, which filters by
+// attributes need.
 func (s *Service) List(ctx context.Context, by actor.Actor, f Filter) ([]Listed, error) {
-	if f.Search != "" {
-		var v fault.Validation
-		text.Line(&v, "query/search", f.Search, maxSearch)
-		if err := v.Err(); err != nil {
-			return nil, err
-		}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if len(f.Attributes) > 0 && !by.May(ReadPermission) {
+		return nil, actor.Denied(ReadPermission) // what one may not read, one may not ask for either
 	}
 	all := by.May(ReadPermission)
 	rows, err := list(ctx, s.db, f, all)

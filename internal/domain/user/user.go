@@ -202,12 +202,12 @@ func ObjectChange(changes map[string]audit.Change, name string, before, after js
 	}
 	from, to := map[string]jsontext.Value{}, map[string]jsontext.Value{}
 	for member, old := range b {
-		if now, ok := a[member]; !ok || !sameJSON(old, now) {
+		if now, ok := a[member]; !ok || !SameJSON(old, now) {
 			from[member] = old
 		}
 	}
 	for member, now := range a {
-		if old, ok := b[member]; !ok || !sameJSON(old, now) {
+		if old, ok := b[member]; !ok || !SameJSON(old, now) {
 			to[member] = now
 		}
 	}
@@ -216,8 +216,8 @@ func ObjectChange(changes map[string]audit.Change, name string, before, after js
 	}
 }
 
-// sameJSON compares by canonical form (RFC 8785): the database writes members in an order and spacing of its own.
-func sameJSON(a, b jsontext.Value) bool {
+// SameJSON compares by canonical form (RFC 8785): the database writes members in an order and spacing of its own.
+func SameJSON(a, b jsontext.Value) bool {
 	a, b = a.Clone(), b.Clone()
 	return a.Canonicalize() == nil && b.Canonicalize() == nil && bytes.Equal(a, b)
 }
