@@ -62,7 +62,7 @@ func TestTOK16_RotationUnderTraffic(t *testing.T) {
 		refresh = r.String(t, "refresh_token")
 		text := r.String(t, "access_token")
 		signed[kidOf(t, text)]++
-		living = append(living, minted{text, a.Clock.Now().Add(time.Duration(r.Get(t, "expires_in").(float64)) * time.Second)})
+		living = append(living, minted{text, a.Clock.Now().Add(time.Duration(r.Get(t, "expires_in").(float64) * 1e9))})
 		living = slices.DeleteFunc(living, func(m minted) bool { return !a.Clock.Now().Before(m.expires) })
 		for _, m := range living {
 			for _, s := range replicas {

@@ -25,8 +25,7 @@ const (
 	maxBcryptCost  = 14 // 2^14 rounds: 0.8 s
 
 	minForeignSalt = 4
-	maxForeignSalt = 128
-	maxForeignTag  = 128
+	maxForeignPart = 128 // bytes of a salt, of a tag, of a key
 )
 
 // matcher does the work of one verification: is password the one that was hashed?
@@ -93,14 +92,15 @@ func same(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 // number reads a plain decimal number, without sign and leading zeros, of at most most.
 func number(text string, most uint64) (int, bool) {
 	n, err := strconv.ParseUint(text, 10, 31)
-	return int(n), err == nil && n <= most && strconv.FormatUint(n, 10) == text //nolint:gosec // 31 bits
+	return int(n), err == nil && n <= most && strconv.FormatUint(n, 10) == text
 }
 
 // decode reads base64 of the standard alphabet, or with . for + as passlib writes it, with padding or without.
-func decode(text string, least, most int) ([]byte, bool) {
+// It gives at least least and at most maxForeignPart bytes.
+func decode(text string, least int) ([]byte, bool) {
 	text = strings.TrimRight(strings.ReplaceAll(text, ".", "+"), "=")
 	raw, err := base64.RawStdEncoding.Strict().DecodeString(text)
-	return raw, err == nil && len(raw) >= least && len(raw) <= most && !strings.ContainsAny(text, "\r\n")
+	return raw, err == nil && len(raw) >= least && len(raw) <= maxForeignPart && !strings.ContainsAny(text, "\r\n")
 }
 
 // settings reads name=value pairs: exactly these names, in this order.

@@ -46,8 +46,8 @@ func parsePBKDF2(text string) (matcher, error) {
 	} else if one, ok := settings(parts[2], "i"); ok {
 		iterations = one[0]
 	}
-	salt, ok := decode(parts[3], minForeignSalt, maxForeignSalt)
-	tag, ok2 := decode(parts[4], minTag, maxForeignTag)
+	salt, ok := decode(parts[3], minForeignSalt)
+	tag, ok2 := decode(parts[4], minTag)
 	if !ok || !ok2 || length != "" && length != fmt.Sprint(len(tag)) {
 		return nil, errPBKDF2
 	}
@@ -57,10 +57,10 @@ func parsePBKDF2(text string) (matcher, error) {
 // parseDjangoPBKDF2 reads pbkdf2_sha256$ITERATIONS$SALT$HASH. The salt is a text.
 func parseDjangoPBKDF2(text string) (matcher, error) {
 	parts := strings.Split(text, "$")
-	if len(parts) != 4 || len(parts[2]) < minForeignSalt || len(parts[2]) > maxForeignSalt {
+	if len(parts) != 4 || len(parts[2]) < minForeignSalt || len(parts[2]) > maxForeignPart {
 		return nil, errPBKDF2
 	}
-	tag, ok := decode(parts[3], minTag, maxForeignTag)
+	tag, ok := decode(parts[3], minTag)
 	if !ok {
 		return nil, errPBKDF2
 	}
