@@ -27,6 +27,9 @@ func (s *Server) pages(r chi.Router) {
 	if s.Config.OwnPages {
 		pages.Mount(r)
 	}
+	if s.Config.Development {
+		pages.MountPasskeys(r)
+	}
 	if s.Mailbox != nil {
 		r.Get("/dev/mail", pages.DevMail(s.Mailbox, s.problems))
 		r.Get("/dev/mail/*", pages.DevMail(s.Mailbox, s.problems))

@@ -163,3 +163,12 @@ func TestFirstPasskeyEndsTheOtherSessions(t *testing.T) {
 	demand := s.POST(t, "/auth/login", doc{"email": "ada@first.test", "password": apptest.Password}).Want(t, 403, "mfa_required")
 	require.Equal(t, []any{"passkey"}, demand.Get(t, "factors"))
 }
+
+func TestPasskeyPageIsForDevelopment(t *testing.T) {
+	t.Parallel()
+	common(t).GET(t, "/dev/passkeys").Want(t, 200)
+	s := apptest.Start(t, apptest.Env("UMS_ENV=production", "UMS_BOOTSTRAP_ADMIN_PASSWORD="))
+	for _, path := range []string{"/dev/passkeys", "/dev/passkeys/passkeys.js", "/dev/passkeys/pages.css"} {
+		s.GET(t, path).Want(t, 404, "not_found")
+	}
+}

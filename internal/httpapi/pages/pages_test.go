@@ -33,6 +33,7 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, err)
 	r := chi.NewRouter()
 	pages.Mount(r)
+	pages.MountPasskeys(r)
 	problems := problem.New(problem.Config{
 		PublicURL: "http://x.test", Log: slog.New(slog.DiscardHandler),
 		Note: func(context.Context, string) string { return "" }, Unavailable: func(error) *fault.Error { return nil },
