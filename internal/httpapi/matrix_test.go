@@ -60,6 +60,7 @@ POST   /users/{id}/suspend                users:write  users:write
 POST   /users/{id}/reactivate             users:write  users:write
 GET    /users/{id}/sessions               users:write  users:write
 DELETE /users/{id}/sessions               users:write  users:write
+POST   /users/{id}/invite                 users:write  users:write
 POST   /users/{id}/password-reset         users:write  users:write
 GET    /users/{id}/permissions            roles:read   roles:read
 GET    /users/{id}/roles                  roles:read   roles:read

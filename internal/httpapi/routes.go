@@ -104,6 +104,7 @@ func (s *Server) register() {
 	handle(s, del("/users/{id}/sessions", "endUserSessions", "End all sessions of a user", Permission(user.WritePermission)).as("user.end_sessions"), s.endUserSessions)
 	handle(s, post("/users/{id}/password-reset", "sendPasswordReset", "Mail a user a link that resets the password", Permission(user.WritePermission)).as("user.password_reset").status(http.StatusAccepted), s.sendPasswordReset)
 	handle(s, post("/users/{id}/reactivate", "reactivateUser", "Reactivate a user", Permission(user.WritePermission)).as("user.reactivate"), s.reactivateUser)
+	handle(s, post("/users/{id}/invite", "inviteUser", "Invite a pending user", Permission(user.WritePermission)).as("invitation.create").status(http.StatusAccepted), s.inviteUser)
 
 	// Profiles
 	handle(s, get("/profiles/me", "getMyProfile", "Read one's own profile", Self("me:read", profile.ReadPermission)).as("profile.read"), s.getMyProfile)

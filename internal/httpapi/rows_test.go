@@ -26,6 +26,7 @@ POST /users
 PATCH /users/{id}
 DELETE /users/{id}
 POST /users/{id}/suspend
+POST /users/{id}/invite
 PUT /users/{id}/roles/{role_id}
 DELETE /users/{id}/roles/{role_id}
 POST /roles

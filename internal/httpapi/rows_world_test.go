@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/user-management-service/ums/internal/app/apptest"
-	"github.com/user-management-service/ums/internal/platform/token"
 )
 
 // row is one request that the contract knows the answer of.
@@ -76,15 +75,13 @@ func (w *world) key(t *testing.T, by *apptest.Client, changes ...doc) (id, text 
 	return a.String(t, "id"), a.String(t, "key")
 }
 
-// invite gives a pending account an invitation, as the command line does for administrators.
+// invite makes a pending account with an invitation, and returns the token of the mail.
 func (w *world) invite(t *testing.T, email string) (text string) {
 	t.Helper()
-	id := w.root.POST(t, "/users", doc{"email": email}).Want(t, 201).String(t, "id")
-	secret, hash := token.NewOneTime()
-	execute(t, w.s, `INSERT INTO one_time_tokens (id, purpose, token_hash, user_id, email_norm, auth_epoch, expires_at)
-		VALUES (gen_random_uuid(), 'invitation', $1, $2, $3, 1, now() + interval '1 day')`, hash[:], id, email)
-	w.secrets = append(w.secrets, secret.Reveal())
-	return secret.Reveal()
+	w.root.POST(t, "/users", doc{"email": email, "send_invite": true}).Want(t, 201)
+	text = w.s.Mail.WaitFor(t, email, 1).Token()
+	w.secrets = append(w.secrets, text)
+	return text
 }
 
 // register registers an address and returns the token of the mail.
@@ -240,6 +237,7 @@ func (w *world) users(t *testing.T) {
 	w.no("GET /users", root, "/users?limit=201", nil, 422, "validation_failed")
 	w.ok("POST /users", root, "", doc{"email": "made@rows.test", "password": apptest.Password, "email_verified": true, "roles": []string{"admin"}}, 201, "user.create user")
 	w.no("POST /users", root, "", doc{"email": "a@rows.test"}, 409, "email_taken")
+	w.no("POST /users", root, "", doc{"email": "b@rows.test", "send_invite": true, "password": apptest.Password}, 422, "validation_failed")
 
 	id, _ := w.person(t)
 	one, none, self := "/users/"+id, "/users/"+unknownID, "/users/"+w.rootID
@@ -268,6 +266,10 @@ func (w *world) users(t *testing.T) {
 	w.no("DELETE /users/{id}/sessions", root, none+"/sessions", nil, 404, "not_found")
 	w.ok("POST /users/{id}/password-reset", root, one+"/password-reset", nil, 202, "user.password_reset user")
 	w.no("POST /users/{id}/password-reset", root, none+"/password-reset", nil, 404, "not_found")
+	waiting := root.POST(t, "/users", doc{"email": "waiting@rows.test"}).Want(t, 201).String(t, "id")
+	w.ok("POST /users/{id}/invite", root, "/users/"+waiting+"/invite", nil, 202, "invitation.create user")
+	w.no("POST /users/{id}/invite", root, none+"/invite", nil, 404, "not_found")
+	w.no("POST /users/{id}/invite", root, one+"/invite", nil, 409, "already_exists")
 	w.no("POST /users/{id}/suspend", root, self+"/suspend", doc{"reason": "x"}, 409, "last_admin")
 	gone, _ := w.person(t)
 	w.ok("DELETE /users/{id}", root, "/users/"+gone, nil, 204, "user.delete user")

@@ -39,6 +39,7 @@ type User struct {
 type NewUser struct {
 	Email         string   `json:"email,omitempty" maxLength:"254" doc:"Required for a human; a service account has none."`
 	Password      string   `json:"password,omitempty" maxLength:"1024" doc:"Absent: none yet."`
+	SendInvite    bool     `json:"send_invite,omitempty" doc:"Mails an invitation, by which its owner sets the password; not with password or email_verified."`
 	Roles         []string `json:"roles,omitempty" maxItems:"50" doc:"Names. Needs a session and roles:assign."`
 	Kind          string   `json:"kind,omitempty" enum:"human,service" doc:"human unless said."`
 	EmailVerified bool     `json:"email_verified,omitempty" doc:"You vouch for the address: active at once, no mail."`
@@ -179,7 +180,8 @@ func (s *Server) listUsers(ctx context.Context, by actor.Actor, in *userListInpu
 
 func (n *NewUser) domain() account.New {
 	return account.New{
-		Kind: user.Kind(n.Kind), Email: n.Email, Password: secret.New(n.Password), EmailVerified: n.EmailVerified, Roles: n.Roles,
+		Kind: user.Kind(n.Kind), Email: n.Email, Password: secret.New(n.Password), SendInvite: n.SendInvite,
+		EmailVerified: n.EmailVerified, Roles: n.Roles,
 		DisplayName: n.DisplayName, Locale: n.Locale, ExternalID: n.ExternalID,
 		Metadata: jsontext.Value(n.Metadata), AppMetadata: jsontext.Value(n.AppMetadata),
 	}
@@ -257,4 +259,12 @@ func (s *Server) reactivateUser(ctx context.Context, by actor.Actor, in *Identif
 		return nil, err
 	}
 	return userAnswer(s.Accounts.Reactivate(ctx, by, of))
+}
+
+func (s *Server) inviteUser(ctx context.Context, by actor.Actor, in *Identified) (*empty, error) {
+	of, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	return &empty{}, s.Accounts.Invite(ctx, by, of)
 }

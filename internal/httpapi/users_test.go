@@ -42,8 +42,8 @@ func TestUsersOverHTTP(t *testing.T) {
 	}
 	admin.POST(t, "/users", doc{"email": "ada@example.ORG"}).Want(t, 409, "email_taken")
 	admin.POST(t, "/users", doc{"email": "bob@example.org", "external_id": "crm-1"}).Want(t, 409, "already_exists")
-	a = admin.POST(t, "/users", doc{"email": "Bob <b@x.test>", "password": "short", "locale": "??", "send_invite": true, "Roles": []string{}}).Want(t, 422, "validation_failed")
-	require.ElementsMatch(t, []string{"/send_invite", "/Roles", "/email", "/password", "/locale"}, pointers(t, a))
+	a = admin.POST(t, "/users", doc{"email": "Bob <b@x.test>", "password": "short", "locale": "??", "send_invites": true, "Roles": []string{}}).Want(t, 422, "validation_failed")
+	require.ElementsMatch(t, []string{"/send_invites", "/Roles", "/email", "/password", "/locale"}, pointers(t, a))
 	require.NotContains(t, string(a.Body), "b@x.test")
 
 	a = admin.With("If-Match", tag).With("Content-Type", "application/merge-patch+json").PATCH(t, path, doc{

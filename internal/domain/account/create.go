@@ -22,6 +22,7 @@ type New struct {
 	Kind          user.Kind   // "": a human
 	Email         string      // of humans only
 	Password      secret.Text // empty: none yet
+	SendInvite    bool        // a human gets an invitation instead of a verification mail, and chooses the password
 	EmailVerified bool        // the caller vouches for the address: the account is active at once
 	Roles         []string    // names
 	DisplayName   *string
@@ -35,7 +36,7 @@ type New struct {
 //
 // A service account is active at once. A human whose address is vouched for is active at once, with the password as
 // his own; any other is pending and gets a verification mail: a password is then an attempt like any other's, which
-// the mail proves. The faults: validation, user.ErrEmailTaken, user.ErrExternalID, role's.
+// the mail proves. With an invitation there is neither password nor verification mail. The faults: validation, user.ErrEmailTaken, user.ErrExternalID, role's.
 func (s *Service) Create(ctx context.Context, by actor.Actor, n New, keep idempotency.Keep[*user.User]) (*user.User, error) {
 	if !by.May(user.WritePermission) {
 		return nil, actor.Denied(user.WritePermission)
@@ -64,7 +65,7 @@ func (s *Service) Create(ctx context.Context, by actor.Actor, n New, keep idempo
 		if err := s.Authorizer.GrantNames(ctx, tx, by, of, "/roles", n.Roles); err != nil {
 			return err
 		}
-		if draft.Status == user.Pending {
+		if draft.Status == user.Pending && !n.SendInvite {
 			if err := s.askToVerify(ctx, tx, of, draft, hash); err != nil {
 				return err
 			}
@@ -74,6 +75,11 @@ func (s *Service) Create(ctx context.Context, by actor.Actor, n New, keep idempo
 		}
 		if err := audit.Record(ctx, tx, by, creation(made)); err != nil {
 			return err
+		}
+		if n.SendInvite {
+			if err := s.invite(ctx, tx, by, made); err != nil {
+				return err
+			}
 		}
 		return keep.Do(ctx, tx, made)
 	})
@@ -165,6 +171,12 @@ func (s *Service) human(v *fault.Validation, n New, d *user.Draft) {
 	if !n.EmailVerified {
 		d.Status = user.Pending
 	}
+	if n.SendInvite && n.EmailVerified {
+		v.Add("/send_invite", "invalid_combination", "An address that you vouch for makes the account active; an invitation is for a pending one.")
+	}
+	if n.SendInvite && !n.Password.Empty() {
+		v.Add("/password", "invalid_combination", "Whoever accepts the invitation chooses the password.")
+	}
 	if !n.Password.Empty() {
 		for _, p := range s.Policy.Check(n.Password, s.Product, n.Email, orEmpty(n.DisplayName)) {
 			v.Add("/password", p.Code, p.Detail)
@@ -182,6 +194,9 @@ func program(v *fault.Validation, n New) {
 	}
 	if n.EmailVerified {
 		v.Add("/email_verified", "not_allowed", detail)
+	}
+	if n.SendInvite {
+		v.Add("/send_invite", "not_allowed", detail)
 	}
 	if n.DisplayName == nil {
 		v.Add("/display_name", "required", "A service account needs a name.")

@@ -5,7 +5,6 @@ import (
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
-	"github.com/user-management-service/ums/internal/domain/notify"
 	"github.com/user-management-service/ums/internal/domain/onetime"
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/domain/user"
@@ -81,19 +80,15 @@ func (s *Service) inviteAdmin(ctx context.Context, tx postgres.Tx, by actor.Acto
 // invite makes an invitation to a pending account that has its roles already, so that later changes of those roles are
 // checked against it like against any holder.
 func (s *Service) invite(ctx context.Context, tx postgres.Tx, by actor.Actor, a account, roles []string, mailed bool) (secret.Text, error) {
-	r := a.recipient()
-	token, err := s.OneTime.Invitation(ctx, tx, r)
+	var token secret.Text
+	var err error
+	if mailed {
+		token, err = s.OneTime.MailInvitation(ctx, tx, a.recipient(), by.UserID)
+	} else {
+		token, _, err = s.OneTime.Invitation(ctx, tx, a.ID, by.UserID)
+	}
 	if err != nil {
 		return secret.Text{}, err
-	}
-	if mailed {
-		err := s.Outbox.Enqueue(ctx, tx, notify.Mail{
-			UserID: a.ID, To: a.Email, Locale: r.Locale,
-			Content: notify.Invitation{Name: r.Name, Token: token, Life: onetime.InvitationLife},
-		})
-		if err != nil {
-			return secret.Text{}, err
-		}
 	}
 	err = audit.Record(ctx, tx, by, audit.Event{
 		Action: "invitation.create", Outcome: audit.Success, Target: s.target(a.ID, a.Email, a.EmailNorm),
@@ -119,6 +114,9 @@ func (s *Service) AcceptInvitation(ctx context.Context, by actor.Actor, in Accep
 	if p.Status != user.Pending {
 		return onetime.ErrInvalid
 	}
+	if err := s.vouchedFor(ctx, s.DB, p); err != nil {
+		return err
+	}
 	var v fault.Validation
 	if in.DisplayName != nil {
 		user.CheckDisplayName(&v, "/display_name", *in.DisplayName)
@@ -135,6 +133,9 @@ func (s *Service) AcceptInvitation(ctx context.Context, by actor.Actor, in Accep
 		if err := activate(ctx, tx, p, activation{passwordHash: &hash, displayName: in.DisplayName}); err != nil {
 			return err
 		}
+		if err := s.vouchedFor(ctx, tx, p); err != nil {
+			return err
+		}
 		if err := s.OneTime.Consume(ctx, tx, p); err != nil {
 			return err
 		}
@@ -148,4 +149,22 @@ func (s *Service) AcceptInvitation(ctx context.Context, by actor.Actor, in Accep
 			},
 		})
 	})
+}
+
+// vouchedFor refuses, with onetime.ErrInvalid, an invitation whose inviter may no longer sign in, or could not make it any
+// more: he has lost users:write or something that the roles of the invited account hold. It is asked when the invitation is
+// used, so that it makes no difference how he lost it: by a role taken or edited, or by the end of an assignment.
+func (s *Service) vouchedFor(ctx context.Context, db postgres.DB, p onetime.Proof) error {
+	v, err := s.OneTime.Voucher(ctx, db, p)
+	if err != nil || v.UserID == id.Nil {
+		return err
+	}
+	if !v.Active {
+		return onetime.ErrInvalid
+	}
+	vouches, err := s.Roles.Vouches(ctx, db, v.UserID, user.WritePermission, v.Roles)
+	if err == nil && !vouches {
+		err = onetime.ErrInvalid
+	}
+	return err
 }

@@ -98,18 +98,6 @@ func insertTokens(ctx context.Context, tx postgres.Tx, r Recipient, attempt *id.
 	return nil
 }
 
-func hasInvitation(ctx context.Context, db postgres.DB, user id.ID) (bool, error) {
-	var open bool
-	err := db.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM one_time_tokens t JOIN users u ON u.id = t.user_id
-			WHERE t.user_id = $1 AND t.purpose = 'invitation' AND t.used_at IS NULL AND t.expires_at > now()
-				AND t.auth_epoch = u.auth_epoch AND t.email_norm = u.email_norm)`, user).Scan(&open)
-	if err != nil {
-		return false, fmt.Errorf("look for invitation: %w", err)
-	}
-	return open, nil
-}
-
 // proofColumns are those of token t, its account u and its attempt a, in the order of Proof.scan. That address and epoch
 // are still the account's is the condition beside them.
 const (

@@ -110,26 +110,10 @@ func (s *Service) mayMail(ctx context.Context, tx postgres.Tx, r Recipient) (boo
 	return s.limits.AllowMail(ctx, tx, r.EmailNorm, r.From)
 }
 
-// Invitation makes the token of an invitation; mailing or printing it is the caller's.
-func (s *Service) Invitation(ctx context.Context, tx postgres.Tx, r Recipient) (secret.Text, error) {
-	text, hash := newToken()
-	return text, insertTokens(ctx, tx, r, nil, newRow{id.New(), purposeInvitation, hash[:], InvitationLife.Seconds()})
-}
-
-// HasInvitation says whether an invitation of the account is still open.
-func (s *Service) HasInvitation(ctx context.Context, db postgres.DB, user id.ID) (bool, error) {
-	return hasInvitation(ctx, db, user)
-}
-
 // Verification finds the token of a verification mail, used ones included: the caller lets those succeed again while
 // their result holds. ErrInvalid for everything else.
 func (s *Service) Verification(ctx context.Context, text string) (Proof, error) {
 	return s.find(ctx, purposeVerify, text)
-}
-
-// OpenInvitation finds the token of an invitation that nobody has accepted.
-func (s *Service) OpenInvitation(ctx context.Context, text string) (Proof, error) {
-	return s.unused(ctx, purposeInvitation, text)
 }
 
 // MailReset mails a link by which the owner of the address chooses a new password; an older one dies. The caller has

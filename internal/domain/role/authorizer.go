@@ -68,6 +68,17 @@ func (Authorizer) CheckControl(ctx context.Context, tx postgres.Tx, by actor.Act
 	return checkAgainst(ctx, tx, by, user, func(string) bool { return true })
 }
 
+// Vouches says whether an account has the permission and everything that these roles hold, now: what it once gave it could
+// give still.
+func (Authorizer) Vouches(ctx context.Context, db postgres.DB, user id.ID, permission string, roles []id.ID) (bool, error) {
+	own, err := effective(ctx, db, user, now)
+	if err != nil || !own.Has(permission) {
+		return false, err
+	}
+	content, err := contentOf(ctx, db, roles)
+	return err == nil && own.Contains(content), err
+}
+
 func checkAgainst(ctx context.Context, tx postgres.Tx, by actor.Actor, user id.ID, counts func(string) bool) error {
 	if by.Kind == actor.System || (by.Kind == actor.User && by.Is(user)) {
 		return nil
