@@ -7,13 +7,15 @@ import (
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/domain/notify"
 	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 )
 
-// Delete removes an account: at once, or after the grace, in which it is only marked. Needs users:delete.
+// Delete removes an account: at once, or after the grace, in which it is only marked, and tells its owner. Needs
+// users:delete.
 func (s *Service) Delete(ctx context.Context, by actor.Actor, of id.ID, ifMatch *int64) error {
 	if !by.May(user.DeletePermission) {
 		return actor.Denied(user.DeletePermission)
@@ -44,8 +46,26 @@ func (s *Service) delete(ctx context.Context, by actor.Actor, of id.ID, ifMatch 
 		if err != nil {
 			return err
 		}
+		if err := s.tellDeleted(ctx, tx, u); err != nil {
+			return err
+		}
 		return keepAnAdmin(ctx)
 	})
+}
+
+// tellDeleted mails the owner, where the address is proven. Without a grace his row is gone by then: the mail belongs to
+// no account, and nothing of it stays when it has been sent.
+func (s *Service) tellDeleted(ctx context.Context, tx postgres.Tx, u *user.User) error {
+	if u.Email == nil || !u.EmailVerified {
+		return nil
+	}
+	m := notify.Mail{To: *u.Email, Locale: orEmpty(u.Locale)}
+	content := notify.AccountDeleted{Name: orEmpty(u.DisplayName)}
+	if s.Config.DeletionGrace > 0 {
+		m.UserID, content.Until = u.ID, s.Clock.Now().Add(s.Config.DeletionGrace)
+	}
+	m.Content = content
+	return s.Outbox.Enqueue(ctx, tx, m)
 }
 
 // purge removes the account's row with everything that hangs on it, and the person from the audit log. What is

@@ -256,5 +256,21 @@ func (c Passkey) values(Links, language) map[string]string {
 	}
 }
 
+// AccountDeleted tells the owner that his account is gone, or will be.
+type AccountDeleted struct {
+	Name  string
+	Until time.Time // when the grace ends, in which it can be undone; zero: there is none, and it is gone
+}
+
+func (AccountDeleted) template() string    { return "account_deleted" }
+func (AccountDeleted) life() time.Duration { return noticeLife }
+func (c AccountDeleted) values(Links, language) map[string]string {
+	v := map[string]string{"name": harmless(c.Name), "until": ""}
+	if !c.Until.IsZero() {
+		v["until"] = moment(c.Until)
+	}
+	return v
+}
+
 // moment words a time alike in all languages.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

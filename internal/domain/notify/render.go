@@ -39,6 +39,7 @@ var names = []string{
 	"email_change_confirm",
 	"email_change_notice",
 	"email_change_taken",
+	"account_deleted",
 	"key_leaked",
 	"key_expires",
 	"key_secret_in_use",

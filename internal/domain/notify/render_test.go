@@ -42,6 +42,7 @@ func samples(name string) map[string]Content {
 		"email_change_confirm": EmailChangeConfirm{Name: name, Token: token, Life: 24 * hour},
 		"email_change_notice":  EmailChangeNotice{Name: name, At: at, Token: token, Life: 72 * hour},
 		"email_change_taken":   EmailChangeTaken{Name: name},
+		"account_deleted":      AccountDeleted{Name: name, Until: at},
 		"key_leaked":           KeyLeaked{Name: name, Key: name, Last4: "x9Qz", At: at},
 		"key_expires":          KeyExpires{Name: name, Key: name, Last4: "x9Qz", At: at},
 		"key_secret_in_use":    KeySecretInUse{Name: name, Key: name, Last4: "x9Qz", Ends: at, UsedAt: at, From: "192.0.2.7", By: name},
