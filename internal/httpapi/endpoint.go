@@ -30,6 +30,10 @@ type Route struct {
 	query  []string // the query parameters that it has
 	prefix string   // of further ones, whose names follow from data; "" = none
 	detail string   // what a summary cannot say
+	// direct answers a request that has passed the gate, instead of huma, which documents the route all the same. It
+	// returns false, having done nothing, for whatever is not an ordinary request with an ordinary answer: that is
+	// huma's, so every refusal has one origin.
+	direct func(w http.ResponseWriter, r *http.Request, c *call) bool
 }
 
 // takes says whether the route has a query parameter of this name.

@@ -208,7 +208,12 @@ func (s *Server) checkCaller(c *call, w http.ResponseWriter, r *http.Request, pr
 
 // read takes the whole body and checks its form.
 func (c *call) read(w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var buf bytes.Buffer
+	if r.ContentLength > 0 { // at most maxBody, as has been checked
+		buf.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
+	body := buf.Bytes()
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {

@@ -50,6 +50,12 @@ func (r Route) limited(policy string, limit int, window time.Duration) Route {
 	return r
 }
 
+// directly routes are so hot that huma's part of them shows: see Route.direct.
+func (r Route) directly(h func(http.ResponseWriter, *http.Request, *call) bool) Route {
+	r.direct = h
+	return r
+}
+
 // cacheable answers hold nothing personal.
 func (r Route) cacheable(control string) Route { r.Cacheable = control; return r }
 
@@ -137,7 +143,7 @@ func (s *Server) register() {
 	handle(s, get("/api-keys", "listApiKeys", "List API keys", Session()).as("api_key.list"), s.listKeys)
 	handle(s, get("/api-keys/current", "getCurrentApiKey", "Read the key that calls", Caller()).as("api_key.read"), s.currentKey)
 	handle(s, post("/api-keys/leaked", "reportLeakedApiKey", "Report a key that leaked", Public()).as("api_key.quarantine").status(http.StatusAccepted).limited("leaked", 30, time.Minute), s.reportLeakedKey)
-	handle(s, post("/api-keys/verify", "verifyApiKey", "Verify a key that was presented to another program", Permission(apikey.VerifyPermission)).as("api_key.verify"), s.verifyKey)
+	handle(s, post("/api-keys/verify", "verifyApiKey", "Verify a key that was presented to another program", Permission(apikey.VerifyPermission)).as("api_key.verify").directly(s.verifyKeyDirectly), s.verifyKey)
 	handle(s, get("/api-keys/{id}", "getApiKey", "Read an API key", Session()).as("api_key.read"), s.getKey)
 	handle(s, patchTo("/api-keys/{id}", "updateApiKey", "Change an API key", Session()).as("api_key.update"), s.updateKey)
 	handle(s, del("/api-keys/{id}", "revokeApiKey", "Revoke an API key", Session()).as("api_key.revoke"), s.revokeKey)

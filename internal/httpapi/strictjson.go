@@ -27,11 +27,27 @@ var multiline = map[string]bool{"bio": true, "description": true, "reason": true
 // Free-form objects: lines are allowed anywhere inside.
 var freeform = map[string]bool{"metadata": true, "app_metadata": true, "attributes": true}
 
+// checker is what one reading of a body needs.
+type checker struct {
+	dec  jsontext.Decoder
+	body bytes.Buffer
+}
+
+var checkers = sync.Pool{New: func() any { return new(checker) }}
+
 // checkJSON reads a body once, strictly (RFC 8259, and I-JSON as far as it refuses): duplicate names, trailing data,
 // invalid UTF-8 and more than 32 levels are malformed (400); what is JSON but holds a character or number that no field
 // takes is returned as faults of single values (422), so that they join those of the schema.
 func checkJSON(body []byte) ([]fault.Field, error) {
-	dec := jsontext.NewDecoder(bytes.NewReader(body))
+	c, _ := checkers.Get().(*checker)
+	defer checkers.Put(c)
+	c.body = *bytes.NewBuffer(body) // read where it lies, and by nobody else
+	dec := &c.dec
+	dec.Reset(&c.body)
+	defer func() {
+		c.body = bytes.Buffer{} // a body may hold secrets: the pool keeps none
+		dec.Reset(&c.body)
+	}()
 	var faults []fault.Field
 	for {
 		tok, err := dec.ReadToken()

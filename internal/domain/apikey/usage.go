@@ -92,8 +92,11 @@ func NewUsage(db postgres.DB, c clock.Clock, log *slog.Logger) *Usage {
 }
 
 // Record counts a use, with the permissions that it needed and had. It never waits for the database, and keeps
-// references to the texts until the next write.
+// references to the texts until the next write. A nil Usage counts nothing.
 func (u *Usage) Record(use Use, permissions ...string) {
+	if u == nil {
+		return
+	}
 	now := u.clock.Now()
 	key := tallyKey{use.PublicID, now.Unix() / 86400}
 	u.mu.Lock()
