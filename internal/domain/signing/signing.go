@@ -157,13 +157,15 @@ func (s *Service) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-s.wake:
+			// It also wakes when the listener has lost the database, each second: the next tick says so if it lasts.
+			_ = s.Load(ctx)
 		case <-tick.C:
 			if err := s.RotateDue(ctx); err != nil && ctx.Err() == nil {
 				s.Log.WarnContext(ctx, "signing keys were not rotated", "error", err)
 			}
-		}
-		if err := s.Load(ctx); err != nil && ctx.Err() == nil {
-			s.Log.WarnContext(ctx, "signing keys were not refreshed", "error", err)
+			if err := s.Load(ctx); err != nil && ctx.Err() == nil {
+				s.Log.WarnContext(ctx, "signing keys were not refreshed", "error", err)
+			}
 		}
 	}
 }
