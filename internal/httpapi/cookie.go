@@ -70,12 +70,12 @@ func (s *Server) presented(ctx context.Context, body string) (secret.Text, error
 	if body != "" {
 		return secret.New(body), nil
 	}
-	c, err := requestFrom(ctx).Cookie(s.cookieName())
-	if err != nil || c.Value == "" {
+	cookies := requestFrom(ctx).CookiesNamed(s.cookieName())
+	if len(cookies) == 0 || cookies[0].Value == "" {
 		return secret.Text{}, nil
 	}
 	callFrom(ctx).byCookie = true
-	return secret.New(c.Value), s.mayUseCookie(ctx, true)
+	return secret.New(cookies[0].Value), s.mayUseCookie(ctx, true)
 }
 
 // cookieName has the prefix by which a browser holds the cookie to this very host and to TLS (RFC 6265bis, section
@@ -92,7 +92,7 @@ func (s *Server) cookie(value string, seconds int) string {
 	if seconds < 1 {
 		value, seconds = "", -1
 	}
-	return (&http.Cookie{
+	return (&http.Cookie{ //nolint:gosec // plain HTTP on this machine alone can have no Secure
 		Name: s.cookieName(), Value: value, Path: "/", MaxAge: seconds, HttpOnly: true, Secure: !s.plain, SameSite: http.SameSiteStrictMode,
 	}).String()
 }

@@ -103,6 +103,14 @@ func tokenDoors(t *testing.T, s *apptest.Service, root *apptest.Client, kinds ma
 			problemOf(400, "invalid_cursor"),
 			func(text string) *apptest.Answer { return root.GET(t, "/users?limit=1&cursor="+url.QueryEscape(text)) },
 		},
+		"cookie": {
+			"/auth/refresh",
+			[]string{"refresh token"},
+			problemOf(401, "invalid_refresh_token"),
+			func(text string) *apptest.Answer {
+				return s.With("Cookie", "ums_refresh="+text).POST(t, "/auth/refresh", nil)
+			},
+		},
 		"introspection": {
 			"/auth/introspect",
 			[]string{"access token", "refresh token"},

@@ -355,7 +355,8 @@ func TestCrossOrigin(t *testing.T) {
 				r.Header.Set(name, value)
 			}
 		}
-		require.Equal(t, c.allowed, [2]bool{production(r) == nil, development(r) == nil}, "%q %q", c.origin, c.site)
+		got := [2]bool{production(r) == nil, development(r) == nil}
+		require.Equal(t, c.allowed, got, "%q %q", c.origin, c.site)
 	}
 	_, err = middleware.CrossOrigin(middleware.Origins{"nonsense"}, false)
 	require.Error(t, err)
