@@ -180,7 +180,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	authorizer := role.Authorizer{}
 	limits := throttle.New(a.pool, ring, cfg.Throttle)
 	sessions := session.NewService(a.pool, ring, changes, cfg.Sessions)
-	factors := mfa.NewService(a.pool, ring, clk)
+	factors := mfa.NewService(a.pool, ring, clk, cfg.Service.ProductName)
 	relying, err := cfg.RelyingParty()
 	if err != nil {
 		return err
@@ -234,7 +234,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		},
 		Idempotency: store, Cursors: page.NewCodec(ring), Ready: a.checks, Up: a.up, Mailbox: a.mailbox,
 		Verifier: verifier, Access: rights, Signing: a.signing, KeyUsage: usage,
-		Auth: a.auth, Sessions: sessions, Passkeys: passkeys, Users: user.NewService(a.pool), Accounts: a.accounts,
+		Auth: a.auth, Sessions: sessions, Factors: factors, Passkeys: passkeys, Users: user.NewService(a.pool), Accounts: a.accounts,
 		Profiles: profile.NewService(a.pool, authorizer, clk, schema), Roles: role.NewService(a.pool, changes),
 		Keys:  keys,
 		Audit: audit.NewService(a.pool),

@@ -181,13 +181,22 @@ func (s *Server) logout(ctx context.Context, by actor.Actor, in *struct{ Body *L
 	return out, s.Auth.Logout(ctx, by, presented)
 }
 
-// Reauthentication proves who the person of a session is, once more.
+// Reauthentication proves who the person of a session is, once more: by password, or by method and code.
 type Reauthentication struct {
-	Password string `json:"password" maxLength:"1024"`
+	Password *string `json:"password,omitempty" maxLength:"1024" doc:"Of an account with a second factor it is too little for calls that need a recent authentication."`
+	Method   *string `json:"method,omitempty" enum:"totp,recovery_code"`
+	Code     *string `json:"code,omitempty" maxLength:"1024"`
 }
 
 func (s *Server) reauthenticate(ctx context.Context, by actor.Actor, in *struct{ Body Reauthentication }) (*issued, error) {
-	return s.issue(ctx)(s.Auth.Reauthenticate(ctx, by, secret.New(in.Body.Password)))
+	r := auth.Reauthentication{Method: in.Body.Method}
+	if in.Body.Password != nil {
+		r.Password = new(secret.New(*in.Body.Password))
+	}
+	if in.Body.Code != nil {
+		r.Code = new(secret.New(*in.Body.Code))
+	}
+	return s.issue(ctx)(s.Auth.Reauthenticate(ctx, by, r))
 }
 
 // InvitationAcceptance takes an invitation; the address and roles come with it.

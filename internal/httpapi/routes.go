@@ -73,6 +73,12 @@ func (s *Server) register() {
 	handle(s, post("/auth/email/change/confirm", "confirmEmailChange", "Confirm another address", Public()).as("email_change.confirm").status(http.StatusNoContent), s.confirmEmailChange)
 	handle(s, post("/auth/email/change/undo", "undoEmailChange", "Take a former address back", Public()).as("email_change.undo").status(http.StatusNoContent), s.undoEmailChange)
 	handle(s, post("/auth/login", "login", "Sign in", Public()).as("auth.login"), s.login)
+	handle(s, post("/auth/mfa/verify", "verifyMfa", "Finish a sign-in by a second factor", Public()).as("auth.mfa_verify"), s.verifyMFA)
+	handle(s, get("/auth/mfa/factors", "listFactors", "List one's own second factors", Session().Enrolment()).as("factor.list"), s.listFactors)
+	handle(s, del("/auth/mfa/factors/{id}", "removeFactor", "Remove one of one's own second factors", Session().Fresh()).as("factor.delete"), s.removeFactor)
+	handle(s, post("/auth/mfa/totp", "startTotp", "Enrol an authenticator app", Session().Fresh().Enrolment()).as("factor.create").status(http.StatusCreated), s.startTOTP)
+	handle(s, post("/auth/mfa/totp/{id}/activate", "activateTotp", "Show the first code of an authenticator app", Session().Fresh().Enrolment()).as("factor.activate"), s.activateTOTP)
+	handle(s, post("/auth/mfa/recovery-codes", "newRecoveryCodes", "Make new recovery codes", Session().Fresh()).as("factor.recovery_codes"), s.newRecoveryCodes)
 	handle(s, post("/auth/refresh", "refresh", "Exchange a refresh token", Public()).as("session.refresh"), s.refresh)
 	handle(s, post("/auth/logout", "logout", "Sign out", Optional().Enrolment()).as("session.end").status(http.StatusNoContent), s.logout)
 	handle(s, get("/auth/sessions", "listSessions", "List one's own sessions", Session()).as("session.list"), s.listSessions)
@@ -111,6 +117,7 @@ func (s *Server) register() {
 	handle(s, post("/users/{id}/password-reset", "sendPasswordReset", "Mail a user a link that resets the password", Permission(user.WritePermission)).as("user.password_reset").status(http.StatusAccepted), s.sendPasswordReset)
 	handle(s, post("/users/{id}/reactivate", "reactivateUser", "Reactivate a user", Permission(user.WritePermission)).as("user.reactivate"), s.reactivateUser)
 	handle(s, post("/users/{id}/invite", "inviteUser", "Invite a pending user", Permission(user.WritePermission)).as("invitation.create").status(http.StatusAccepted), s.inviteUser)
+	handle(s, del("/users/{id}/mfa", "resetUserMfa", "Take all second factors from a user", Permission(user.WritePermission)).as("user.mfa_reset"), s.resetMFA)
 
 	// Profiles
 	handle(s, get("/profiles/me", "getMyProfile", "Read one's own profile", Self("me:read", profile.ReadPermission)).as("profile.read"), s.getMyProfile)

@@ -105,6 +105,7 @@ func newWorld(t *testing.T) *world {
 	w.denied, w.elsewhere, w.full = s.Bearer(idle), s.Bearer(away), s.Bearer(full)
 	w.auth(t)
 	w.passkeys(t)
+	w.factors(t)
 	w.users(t)
 	w.profiles(t)
 	w.roles(t)
@@ -177,6 +178,8 @@ func (w *world) auth(t *testing.T) {
 	w.ok("PUT /auth/password", changer, "", change(apptest.Password, apptest.Password+" anew"), 204, "auth.password_change user")
 	w.no("PUT /auth/password", changer, "", change("not the password", apptest.Password), 401, "invalid_credentials")
 	w.no("PUT /auth/password", changer, "", change(apptest.Password, "short"), 422, "validation_failed")
+	w.no("POST /auth/reauthenticate", w.plain, "", doc{"method": "totp", "code": "000000"}, 401, "invalid_code")
+	w.no("POST /auth/reauthenticate", w.plain, "", doc{"method": "totp"}, 422, "validation_failed")
 
 	invitation := w.invite(t, "invited@rows.test")
 	w.ok("POST /auth/invitations/accept", s.Client, "", doc{"token": invitation, "password": apptest.Password, "display_name": "Ina"}, 204, "invitation.accept user")
@@ -218,6 +221,51 @@ func (w *world) emailChange(t *testing.T) {
 	w.s.POST(t, "/auth/email/change/confirm", doc{"token": forth}).Want(t, 204)
 	w.root.POST(t, "/users", doc{"email": strings.Repeat("a", w.people) + "@rows.test", "email_verified": true}).Want(t, 201)
 	w.no(undo, w.s.Client, "", doc{"token": back}, 409, "email_taken")
+}
+
+// enrol makes a person with an authenticator app, whose clock stands still.
+func (w *world) enrol(t *testing.T) (email string, c *apptest.Client, a *apptest.App) {
+	t.Helper()
+	_, c = w.person(t)
+	a = w.s.Enrol(t, c)
+	w.secrets = append(w.secrets, a.RecoveryCodes...)
+	return strings.Repeat("a", w.people) + "@rows.test", c, a
+}
+
+func (w *world) factors(t *testing.T) {
+	t.Helper()
+	s := w.s
+	email, c, a := w.enrol(t)
+	step := func(ticket, code string) doc { return doc{"mfa_token": ticket, "method": "totp", "code": code} }
+	ticket := s.Ticket(t, email, apptest.Password)
+	w.secrets = append(w.secrets, ticket)
+	w.no("POST /auth/login", s.Client, "", doc{"email": email, "password": apptest.Password}, 403, "mfa_required")
+	w.no("POST /auth/mfa/verify", s.Client, "", step(ticket, "no code"), 401, "invalid_code")
+	w.no("POST /auth/mfa/verify", s.Client, "", step("x", "000000"), 401, "invalid_mfa_token")
+	w.ok("POST /auth/mfa/verify", s.Client, "", step(ticket, a.Code(t)), 200, "auth.login session")
+	w.ok("GET /auth/mfa/factors", c, "", nil, 200, "")
+	w.ok("POST /auth/mfa/recovery-codes", c, "", nil, 200, "factor.recovery_codes user")
+	w.no("POST /auth/mfa/recovery-codes", w.plain, "", nil, 404, "not_found")
+
+	_, remover, gone := w.enrol(t)
+	w.ok("DELETE /auth/mfa/factors/{id}", remover, "/auth/mfa/factors/"+gone.FactorID, nil, 204, "factor.delete factor")
+	w.no("DELETE /auth/mfa/factors/{id}", w.plain, "/auth/mfa/factors/"+unknownID, nil, 404, "not_found")
+
+	_, starter := w.person(t)
+	w.ok("POST /auth/mfa/totp", starter, "", doc{"name": "telephone"}, 201, "factor.create factor")
+	_, pending := w.person(t)
+	enrolment := pending.POST(t, "/auth/mfa/totp", nil)
+	app := s.NewApp(t, enrolment)
+	w.secrets = append(w.secrets, enrolment.String(t, "secret"))
+	path := "/auth/mfa/totp/" + app.FactorID + "/activate"
+	w.no("POST /auth/mfa/totp/{id}/activate", pending, path, doc{"code": "no code"}, 401, "invalid_code")
+	w.no("POST /auth/mfa/totp/{id}/activate", w.plain, "/auth/mfa/totp/"+unknownID+"/activate", doc{"code": "000000"}, 404, "not_found")
+	w.ok("POST /auth/mfa/totp/{id}/activate", pending, path, doc{"code": app.Code(t)}, 200, "factor.activate factor")
+
+	lost, loser := w.person(t)
+	s.Enrol(t, loser)
+	w.ok("DELETE /users/{id}/mfa", w.root, "/users/"+lost+"/mfa", nil, 204, "user.mfa_reset user")
+	w.no("DELETE /users/{id}/mfa", w.root, "/users/"+unknownID+"/mfa", nil, 404, "not_found")
 }
 
 func (w *world) users(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/auth"
+	"github.com/user-management-service/ums/internal/domain/mfa"
 	"github.com/user-management-service/ums/internal/domain/passkey"
 	"github.com/user-management-service/ums/internal/domain/profile"
 	"github.com/user-management-service/ums/internal/domain/role"
@@ -64,6 +65,7 @@ type Deps struct {
 
 	Auth     *auth.Service
 	Sessions *session.Service
+	Factors  *mfa.Service
 	Passkeys *passkey.Service
 	Users    *user.Service
 	Accounts *account.Service

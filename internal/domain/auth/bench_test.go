@@ -153,7 +153,7 @@ func newBench(t testing.TB, configure ...func(*auth.Config, *throttle.Config)) *
 		Sessions: session.NewService(b.pool, ring, changes,
 			session.Config{IdleTTL: time.Hour, MaxTTL: 24 * time.Hour, Grace: 30 * time.Second}),
 		OneTime: onetime.NewService(b.pool, ring, limits, b.outbox),
-		Factors: mfa.NewService(b.pool, ring, clock.System{}), Passkeys: passkeys,
+		Factors: mfa.NewService(b.pool, ring, clock.System{}, "UMS"), Passkeys: passkeys,
 	})
 	return b
 }

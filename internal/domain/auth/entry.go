@@ -86,19 +86,21 @@ func (s *Service) open(ctx context.Context, tx postgres.Tx, by actor.Actor, e en
 }
 
 // finish opens the session of a ticket whose second factor was right: method is its name among the methods of RFC 8176.
-// False: the ticket was used meanwhile, or its account changed; tx must then roll back.
+// False: the ticket was used meanwhile, or its account changed; tx must then roll back. The account's row is taken first,
+// as everybody takes it who changes factors.
 func (s *Service) finish(ctx context.Context, tx postgres.Tx, by actor.Actor, t mfa.Ticket, method string) (session.Grant, bool, error) {
 	return s.finishAs(ctx, tx, by, t, session.WithSecond(t.AMR, method))
 }
 
 // finishAs is finish with the assurance that both factors give.
 func (s *Service) finishAs(ctx context.Context, tx postgres.Tx, by actor.Actor, t mfa.Ticket, how session.Assurance) (session.Grant, bool, error) {
-	used, err := s.Factors.Use(ctx, tx, t)
-	if err != nil || !used {
-		return session.Grant{}, false, err
-	}
-	return s.open(ctx, tx, by, entry{
+	grant, opened, err := s.open(ctx, tx, by, entry{
 		account: account{ID: t.UserID, Email: t.Email, EmailNorm: t.EmailNorm, AuthEpoch: t.AuthEpoch, MFAEnabled: true},
 		how:     how, device: t.DeviceName, cookie: t.Cookie, hash: t.PasswordHash,
 	})
+	if err != nil || !opened {
+		return session.Grant{}, false, err
+	}
+	used, err := s.Factors.Use(ctx, tx, t)
+	return grant, used, err
 }

@@ -108,9 +108,9 @@ func (s *Service) enter(ctx context.Context, by actor.Actor, a account, in Login
 		// Last: it holds the network's counter until the commit.
 		switch {
 		case p.demand != nil:
-			return s.Limits.Withdraw(ctx, tx, attempt) // no failure, but no success either: who knows a password cannot clear his wrong codes by it
+			return s.knew(ctx, tx, attempt, true)
 		case p.opened:
-			return s.Limits.GiveBack(ctx, tx, attempt)
+			return s.knew(ctx, tx, attempt, false)
 		}
 		return nil
 	})

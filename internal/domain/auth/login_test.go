@@ -129,7 +129,9 @@ func TestStatements(t *testing.T) {
 		"login":             {6, func() { _, err = b.login("alice@x.test", good) }},
 		"login, wrong":      {6, func() { _, _ = b.login("alice@x.test", bad) }},
 		"refresh":           {1, func() { refreshed, err = b.Refresh(t.Context(), nobody, refreshed.RefreshToken) }},
-		"reauthenticate":    {6, func() { _, err = b.Reauthenticate(t.Context(), by, secret.New(good)) }},
+		"reauthenticate": {6, func() {
+			_, err = b.Reauthenticate(t.Context(), by, auth.Reauthentication{Password: new(secret.New(good))})
+		}},
 	} {
 		n := b.count.during(c.call)
 		require.NoError(t, err, name)
@@ -289,14 +291,14 @@ func TestReauthenticate(t *testing.T) {
 	b.active("alice@x.test")
 	tokens, by := b.mustLogin("alice@x.test")
 	b.exec("UPDATE sessions SET auth_time = now() - interval '1 hour'")
-	fresh, err := b.Reauthenticate(ctx, by, secret.New(good))
+	fresh, err := b.Reauthenticate(ctx, by, auth.Reauthentication{Password: new(secret.New(good))})
 	require.NoError(t, err)
 	require.Equal(t, tokens.RefreshToken.Reveal(), fresh.RefreshToken.Reveal())
 	claims, err := b.verifier.Verify(fresh.AccessToken.Reveal())
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now(), claims.AuthTime, time.Minute)
 	for i := range 11 {
-		_, err = b.Reauthenticate(ctx, by, secret.New(bad))
+		_, err = b.Reauthenticate(ctx, by, auth.Reauthentication{Password: new(secret.New(bad))})
 		if i < 10 {
 			require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 		}

@@ -77,7 +77,7 @@ func (s *Service) RegisterPasskey(ctx context.Context, by actor.Actor, credentia
 		if err != nil {
 			return err
 		}
-		if err := s.factorsChanged(ctx, tx, by, session.ByPasskey(by.AMR, added.AMR())); err != nil {
+		if _, err := s.factorsChanged(ctx, tx, by, session.ByPasskey(by.AMR, added.AMR())); err != nil {
 			return err
 		}
 		return s.Outbox.Enqueue(ctx, tx, notify.Mail{
@@ -120,7 +120,7 @@ func (s *Service) RemovePasskey(ctx context.Context, by actor.Actor, key id.ID, 
 		if err != nil {
 			return err
 		}
-		if err := s.factorsChanged(ctx, tx, by, session.Assurance{}); err != nil {
+		if _, err := s.factorsChanged(ctx, tx, by, session.Assurance{}); err != nil {
 			return err
 		}
 		return s.Outbox.Enqueue(ctx, tx, notify.Mail{
@@ -149,18 +149,22 @@ func (s *Service) lockCaller(ctx context.Context, tx postgres.Tx, by actor.Actor
 }
 
 // factorsChanged sets anew whether the caller's account has a second factor. With the first one the other sessions end,
-// which were opened without it, and this session gets the assurance of what its person has just shown.
-func (s *Service) factorsChanged(ctx context.Context, tx postgres.Tx, by actor.Actor, shown session.Assurance) error {
+// which were opened without it, and this session gets the assurance of what its person has just shown. It returns the
+// change, if any, as the audit log has it.
+func (s *Service) factorsChanged(
+	ctx context.Context, tx postgres.Tx, by actor.Actor, shown session.Assurance,
+) (map[string]audit.Change, error) {
 	enabled, changed, err := user.UpdateMFA(ctx, tx, by.UserID)
 	if err != nil || !changed {
-		return err
+		return nil, err
 	}
+	changes := map[string]audit.Change{"mfa_enabled": {From: !enabled, To: enabled}}
 	if !enabled {
-		return s.Changes.Of(ctx, tx, by.UserID)
+		return changes, s.Changes.Of(ctx, tx, by.UserID)
 	}
 	if err := s.Sessions.EndOthersIn(ctx, tx, by); err != nil {
-		return err
+		return nil, err
 	}
 	_, err = s.Sessions.Reauthenticated(ctx, tx, by, shown)
-	return err
+	return changes, err
 }

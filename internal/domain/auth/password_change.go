@@ -83,7 +83,7 @@ func (s *Service) ChangePassword(ctx context.Context, by actor.Actor, in Passwor
 		if err := audit.Record(ctx, tx, by, event); err != nil {
 			return err
 		}
-		return s.Limits.GiveBack(ctx, tx, attempt)
+		return s.knew(ctx, tx, attempt, a.MFAEnabled)
 	})
 	if errors.Is(err, fault.ErrNotFound) {
 		return actor.ErrSession

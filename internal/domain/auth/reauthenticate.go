@@ -2,10 +2,10 @@ package auth
 
 import (
 	"context"
-	"errors"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/domain/mfa"
 	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/domain/throttle"
 	"github.com/user-management-service/ums/internal/platform/fault"
@@ -13,23 +13,35 @@ import (
 	"github.com/user-management-service/ums/internal/platform/secret"
 )
 
+// Reauthentication is a proof in one of two shapes: a password, or method and code. Absent members are nil.
+type Reauthentication struct {
+	Password *secret.Text
+	Method   *string // mfa.TOTP or mfa.RecoveryCode
+	Code     *secret.Text
+}
+
 // Reauthenticate lets the person of a session prove himself again: a new access token with a fresh authentication time,
-// and the session's current refresh token, not rotated. It counts like a login. The faults: ErrInvalidCredentials,
-// throttle.ErrLimited.
-func (s *Service) Reauthenticate(ctx context.Context, by actor.Actor, password secret.Text) (Tokens, error) {
-	a, err := byID(ctx, s.DB, by.UserID)
-	if postgres.NoRows(err) {
-		return Tokens{}, actor.ErrSession
+// and the session's current refresh token, not rotated. The session's assurance is from now on what was shown: a password
+// alone is aal1, which is too little for [fresh] routes where the account has a second factor; a second factor makes aal2
+// of what the session was opened by. It counts like a login. The faults: ErrInvalidCredentials, mfa.ErrCode,
+// throttle.ErrLimited, validation.
+func (s *Service) Reauthenticate(ctx context.Context, by actor.Actor, in Reauthentication) (Tokens, error) {
+	password, method, code := in.Password != nil, in.Method != nil, in.Code != nil
+	switch {
+	case password && !method && !code:
+		return s.reauthenticateByPassword(ctx, by, *in.Password)
+	case method && code && !password:
+		return s.reauthenticateByCode(ctx, by, mfa.Code{Method: *in.Method, Text: *in.Code})
 	}
+	return Tokens{}, fault.InvalidField("", "invalid_combination", "Give password, or method and code.")
+}
+
+func (s *Service) reauthenticateByPassword(ctx context.Context, by actor.Actor, password secret.Text) (Tokens, error) {
+	a, err := s.caller(ctx, s.DB, by)
 	if err != nil {
 		return Tokens{}, err
 	}
-	event := audit.Event{
-		Action:  "auth.reauthenticate",
-		Outcome: audit.Success,
-		Target:  audit.Target{Type: "session", ID: by.SessionID, Owner: by.UserID},
-	}
-	attempt := throttle.Attempt{EmailNorm: a.EmailNorm, IP: by.Origin.IP}
+	event, attempt := againEvent(by), throttle.Attempt{EmailNorm: a.EmailNorm, IP: by.Origin.IP}
 	if err := s.admit(ctx, by, attempt, event); err != nil {
 		return Tokens{}, err
 	}
@@ -43,19 +55,54 @@ func (s *Service) Reauthenticate(ctx context.Context, by actor.Actor, password s
 		}
 		return Tokens{}, ErrInvalidCredentials
 	}
-	var grant session.Grant
-	err = s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) (err error) {
-		if grant, err = s.Sessions.Reauthenticated(ctx, tx, by, session.ByPassword()); err != nil {
-			return err
-		}
-		if err := audit.Record(ctx, tx, by, event); err != nil {
-			return err
-		}
-		return s.Limits.GiveBack(ctx, tx, attempt)
+	return s.proveAgain(ctx, by, session.ByPassword(), func(ctx context.Context, tx postgres.Tx) error {
+		return s.knew(ctx, tx, attempt, a.MFAEnabled)
 	})
-	if errors.Is(err, fault.ErrNotFound) {
-		return Tokens{}, actor.ErrSession
+}
+
+func (s *Service) reauthenticateByCode(ctx context.Context, by actor.Actor, code mfa.Code) (Tokens, error) {
+	a, err := s.caller(ctx, s.DB, by)
+	if err != nil {
+		return Tokens{}, err
 	}
+	event, attempt := againEvent(by), throttle.Attempt{EmailNorm: a.EmailNorm, IP: by.Origin.IP}
+	if err := s.admit(ctx, by, attempt, event); err != nil {
+		return Tokens{}, err
+	}
+	p, err := s.Factors.Check(ctx, by.UserID, code)
+	if err != nil {
+		return Tokens{}, s.failedCode(ctx, by, event, err)
+	}
+	tokens, err := s.proveAgain(ctx, by, session.WithSecond(by.AMR, mfa.OTP), func(ctx context.Context, tx postgres.Tx) error {
+		if err := s.consume(ctx, tx, owner(a), p); err != nil {
+			return err
+		}
+		return s.succeeded(ctx, tx, attempt)
+	})
+	return tokens, s.failedCode(ctx, by, event, err)
+}
+
+func againEvent(by actor.Actor) audit.Event {
+	return audit.Event{
+		Action: "auth.reauthenticate", Outcome: audit.Success,
+		Target: audit.Target{Type: "session", ID: by.SessionID, Owner: by.UserID},
+	}
+}
+
+// proveAgain stamps the caller's session with a new proof, records it, and mints. effect comes last in the transaction.
+func (s *Service) proveAgain(
+	ctx context.Context, by actor.Actor, how session.Assurance, effect func(context.Context, postgres.Tx) error,
+) (Tokens, error) {
+	var grant session.Grant
+	err := s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) (err error) {
+		if grant, err = s.Sessions.Reauthenticated(ctx, tx, by, how); err != nil {
+			return gone(err)
+		}
+		if err := audit.Record(ctx, tx, by, againEvent(by)); err != nil {
+			return err
+		}
+		return effect(ctx, tx)
+	})
 	if err != nil {
 		return Tokens{}, err
 	}

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 
+	accounts "github.com/user-management-service/ums/internal/domain/account"
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
@@ -80,7 +81,8 @@ func (s *Service) recover(ctx context.Context, tx postgres.Tx, a account, p onet
 		return recovered{}, err
 	}
 	if unproven {
-		if err := endFactors(ctx, tx, a.ID); err != nil {
+		// Whoever set them up did not show that he is the owner (REG-05).
+		if _, err := accounts.EndFactors(ctx, tx, a.ID); err != nil {
 			return recovered{}, err
 		}
 		now.MFAEnabled = false

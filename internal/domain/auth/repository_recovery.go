@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 )
@@ -26,16 +25,6 @@ func takeBack(ctx context.Context, tx postgres.Tx, a account, hash *string) (now
 		return account{}, false, fmt.Errorf("recover account: %w", err)
 	}
 	return now, unproven, nil
-}
-
-// endFactors ends every second factor and passkey of an account whose address was never proven: whoever set them up did
-// not show that he is its owner (REG-05). What each kind of factor keeps is deleted here.
-func endFactors(ctx context.Context, tx postgres.Tx, of id.ID) error {
-	if _, err := tx.Exec(ctx, "DELETE FROM mfa_factors WHERE user_id = $1", of); err != nil {
-		return fmt.Errorf("end factors of user: %w", err)
-	}
-	_, _, err := user.UpdateMFA(ctx, tx, of) // the recovery codes die with the last factor
-	return err
 }
 
 // forgetSignIns forgets from where and with what the account signed in: a stranger's network must not be familiar.

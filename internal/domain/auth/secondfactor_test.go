@@ -20,7 +20,7 @@ func TestLoginAsksForTheSecondFactor(t *testing.T) {
 	b.exec("INSERT INTO mfa_factors (id, user_id, secret_sealed, activated_at) VALUES (gen_random_uuid(), $1, '', now())", u)
 	b.exec("INSERT INTO mfa_recovery_codes (user_id, code_hash) VALUES ($1, '\\x00')", u)
 	b.exec("UPDATE users SET mfa_enabled = true")
-	factors := mfa.NewService(b.pool, nil, nil)
+	factors := mfa.NewService(b.pool, nil, nil, "")
 	demand := func() string {
 		t.Helper()
 		_, err := b.login("alice@x.test", good)
@@ -61,11 +61,11 @@ func TestLoginAsksForTheSecondFactor(t *testing.T) {
 
 	for _, change := range []string{
 		"UPDATE users SET auth_epoch = auth_epoch + 1",
-		"UPDATE users SET password_hash = password_hash || 'x'",
+		"UPDATE users SET password_hash = password_hash || '!'",
 		"UPDATE users SET status = 'suspended'",
 		"UPDATE mfa_challenges SET expires_at = now() - interval '1 second'",
 	} {
-		b.exec("UPDATE users SET status = 'active', password_hash = rtrim(password_hash, 'x')")
+		b.exec("UPDATE users SET status = 'active', password_hash = rtrim(password_hash, '!')")
 		text = demand()
 		b.exec(change)
 		dead(text)

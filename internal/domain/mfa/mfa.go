@@ -10,12 +10,26 @@ import (
 
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/secret"
 )
 
-// The bounds of a ticket.
+// The methods by which a code proves somebody, as clients name them.
+const (
+	TOTP         = "totp"
+	RecoveryCode = "recovery_code"
+)
+
+// OTP is what both are among the methods of tokens (RFC 8176).
+const OTP = "otp"
+
+// MaxName is the length of a factor's name in code points.
+const MaxName = 100
+
+// The bounds of a ticket, and of an account.
 const (
 	ticketLife = 5 * time.Minute
 	maxTries   = 5
+	maxFactors = 10
 )
 
 // The refusals of the second step.
@@ -25,7 +39,37 @@ var (
 		"The account has a second factor; finish the sign-in with mfa_token and one of the factors.")
 	ErrTicket = fault.New(fault.Unauthenticated, "invalid_mfa_token",
 		"The mfa_token is not valid or no longer; sign in again from the start.")
+	ErrCode = fault.New(fault.Unauthenticated, "invalid_code",
+		"The code is wrong, too old, or was used before; take the next one.")
+	// ErrNoFactor refuses recovery codes to an account that has nothing to recover.
+	ErrNoFactor = fault.ErrNotFound.WithDetail("The account has no second factor; enrol one first.")
+	errTooMany  = fault.InvalidField("", "too_many", "An account has at most 10 factors; remove one first.")
 )
+
+// Factor is a second factor as its owner sees it.
+type Factor struct {
+	ID          id.ID
+	Kind        string
+	Name        *string
+	CreatedAt   time.Time
+	ActivatedAt *time.Time // nil: pending
+	LastUsedAt  *time.Time
+}
+
+// Code is a second factor as it was typed.
+type Code struct {
+	Method string // TOTP or RecoveryCode
+	Text   secret.Text
+}
+
+// Proof is a code that is right and has yet to be used: that is Consume's, in the transaction of its effect.
+type Proof struct {
+	Method string
+	user   id.ID
+	factor id.ID
+	step   int64
+	hash   []byte // of a recovery code
+}
 
 // First is a first factor that was right.
 type First struct {
@@ -40,7 +84,9 @@ type First struct {
 // Ticket is a First that waits for its second factor, with its account as it is now.
 type Ticket struct {
 	First
-	Email     string
-	EmailNorm string
-	hash      []byte
+	Email       string
+	EmailNorm   string
+	DisplayName *string
+	Locale      *string
+	hash        []byte
 }

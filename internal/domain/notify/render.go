@@ -34,6 +34,8 @@ var names = []string{
 	"session_reuse",
 	"new_sign_in",
 	"passkey",
+	"second_factor",
+	"recovery_code_used",
 	"email_corrected_old",
 	"email_corrected_new",
 	"email_change_confirm",

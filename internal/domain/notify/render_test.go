@@ -34,6 +34,8 @@ func samples(name string) map[string]Content {
 		"password_changed":    PasswordChanged{Name: name, At: at},
 		"magic_link":          MagicLink{Name: name, Token: token, Life: 15 * time.Minute},
 		"passkey":             Passkey{Name: name, Event: PasskeyAdded, Passkey: name, At: at},
+		"second_factor":       SecondFactor{Name: name, Event: FactorAdded, Factor: name, At: at},
+		"recovery_code_used":  RecoveryCodeUsed{Name: name, Left: 7, At: at},
 		"session_reuse":       SessionReuse{Name: name, Device: name, At: at},
 		"new_sign_in":         NewSignIn{Name: name, Device: name, Address: netip.MustParseAddr("2001:db8::7"), At: at},
 		"email_corrected_old": EmailCorrectedOld{Name: name, At: at},
