@@ -251,8 +251,8 @@ func TestKEY04_DeadKeysAreRefusedAtOnceAndLiveAgain(t *testing.T) {
 		cut, heal string
 	}{
 		{access.OwnerSuspended, "UPDATE users SET status = 'suspended'", "UPDATE users SET status = 'active'"},
-		{access.Expired, "UPDATE api_key_secrets SET expires_at = now()", "UPDATE api_key_secrets SET expires_at = now() + interval '1 hour'"},
-		{access.Expired, "UPDATE api_keys SET expires_at = now()", "UPDATE api_keys SET expires_at = NULL"},
+		{access.Expired, "UPDATE api_key_secrets SET expires_at = now() - interval '1 s'", "UPDATE api_key_secrets SET expires_at = now() + interval '1 hour'"},
+		{access.Expired, "UPDATE api_keys SET expires_at = now() - interval '1 s'", "UPDATE api_keys SET expires_at = NULL"},
 		{access.Quarantined, "UPDATE api_keys SET quarantined_at = now()", "UPDATE api_keys SET quarantined_at = NULL"},
 		{access.Revoked, "UPDATE api_keys SET revoked_at = now()", "UPDATE api_keys SET revoked_at = NULL"},
 	} {

@@ -68,7 +68,7 @@ func TestMagicLink(t *testing.T) {
 	require.NoError(t, b.reset(reset, fresh), "no other claim ended")
 
 	for name, end := range map[string]string{
-		"expired":   "UPDATE one_time_tokens SET expires_at = now()",
+		"expired":   "UPDATE one_time_tokens SET expires_at = now() - interval '1 s'",
 		"suspended": "UPDATE users SET status = 'suspended'",
 		"deleting":  "UPDATE users SET status = 'deleting'",
 		"epoch":     "UPDATE users SET auth_epoch = auth_epoch + 1",
