@@ -3,7 +3,9 @@ package token
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"slices"
@@ -85,4 +87,47 @@ func TestWycheproofJWS(t *testing.T) {
 	}
 	require.Equal(t, file.NumberOfTests, ran)
 	require.Equal(t, 2, passed, "of the valid ones two are ES256")
+}
+
+// The signatures themselves, as each algorithm's keys judge them: zero and oversized numbers, other encodings, truncated
+// and lengthened ones.
+func TestWycheproofSignatures(t *testing.T) {
+	t.Parallel()
+	for name, algorithm := range map[string]string{"ed25519_test.json": EdDSA, "ecdsa_secp256r1_sha256_p1363_test.json": ES256} {
+		text, err := os.ReadFile("testdata/wycheproof/" + name)
+		require.NoError(t, err)
+		var file struct {
+			NumberOfTests int
+			TestGroups    []struct {
+				PublicKeyDer string
+				Tests        []struct {
+					TcID         int `json:"tcId"`
+					Comment, Msg string
+					Sig, Result  string
+					Flags        []string
+				}
+			}
+		}
+		require.NoError(t, json.Unmarshal(text, &file))
+		ran := 0
+		for _, group := range file.TestGroups {
+			der, err := hex.DecodeString(group.PublicKeyDer)
+			require.NoError(t, err)
+			public, err := x509.ParsePKIXPublicKey(der)
+			require.NoError(t, err)
+			key, err := newPublicKey(public)
+			require.NoError(t, err)
+			require.Equal(t, algorithm, key.Algorithm)
+			for _, test := range group.Tests {
+				ran++
+				msg, err := hex.DecodeString(test.Msg)
+				require.NoError(t, err)
+				sig, err := hex.DecodeString(test.Sig)
+				require.NoError(t, err)
+				err = key.method().Verify(string(msg), sig, key.Public)
+				require.Equal(t, test.Result == "valid", err == nil, "%s %d %s %v", name, test.TcID, test.Comment, test.Flags)
+			}
+		}
+		require.Equal(t, file.NumberOfTests, ran)
+	}
 }
