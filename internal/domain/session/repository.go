@@ -68,7 +68,8 @@ type inserted struct {
 }
 
 // insert gives pgx.ErrNoRows when the account is no longer as it was. What it looks up is what was there when the
-// statement began, so that the first sign-in of all is no news.
+// statement began, so that the first sign-in of all is no news. Who knows the password could make up programs without
+// end: after so many in a day the owner knows, and is not told again.
 func insert(ctx context.Context, tx postgres.Tx, cfg Config, n newRow) (inserted, error) {
 	return one[inserted](ctx, tx, "insert session", `
 		WITH account AS (
@@ -91,11 +92,13 @@ func insert(ctx context.Context, tx postgres.Tx, cfg Config, n newRow) (inserted
 			RETURNING id, user_id, auth_time, acr, amr, idle_expires_at, expires_at, cookie
 		)
 		SELECT `+liveColumns+`,
-			EXISTS (SELECT FROM fresh) AND EXISTS (SELECT FROM sign_in_agents a WHERE a.user_id = s.user_id) AS unfamiliar, u.display_name, u.locale
+			EXISTS (SELECT FROM fresh) AND (
+				SELECT count(*) > 0 AND count(*) FILTER (WHERE a.first_at > now() - interval '1 day') < $18
+				FROM sign_in_agents a WHERE a.user_id = s.user_id) AS unfamiliar, u.display_name, u.locale
 		FROM s JOIN account u ON u.id = s.user_id`,
 		n.UserID, n.AuthEpoch, n.PasswordHash, n.Rehash, n.network,
 		n.id, n.secretHash, n.secretSealed, n.ACR, n.AMR, n.deviceName, n.userAgent, n.ip,
-		cfg.IdleTTL.Seconds(), cfg.MaxTTL.Seconds(), n.Cookie, n.family)
+		cfg.IdleTTL.Seconds(), cfg.MaxTTL.Seconds(), n.Cookie, n.family, noticesADay)
 }
 
 // rotateSQL compares, raises the counter and records it in one statement: of all that the service does this is what

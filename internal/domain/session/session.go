@@ -24,6 +24,9 @@ const (
 	maxUserAgent  = 512
 )
 
+// noticesADay is how many new pairs of program and network an account has in a day before another one is no news.
+const noticesADay = 10
+
 // Config is how long sessions last.
 type Config struct {
 	// IdleTTL ends a session that was not refreshed for so long, MaxTTL one that began so long ago.

@@ -185,6 +185,17 @@ func TestUnfamiliar(t *testing.T) {
 	}
 	wg.Wait()
 	require.EqualValues(t, 1, told.Load())
+
+	flooded := b.account()
+	news := 0
+	for i := range 30 {
+		if from(flooded, "192.0.2.1", fmt.Sprintf("made-up-%c/1", 'a'+i)) {
+			news++
+		}
+	}
+	require.Equal(t, 9, news, "the first of all, and nine")
+	b.exec("UPDATE sign_in_agents SET first_at = first_at - interval '25 hours'")
+	require.True(t, from(flooded, "192.0.2.1", "another/1"))
 }
 
 // A session remembers that its refresh tokens are for a cookie, whichever way its tokens are come by.
