@@ -517,6 +517,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/passkeys/reauthentication/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for what a passkey signs to prove its person again */
+        post: operations["beginPasskeyReauthentication"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/passkeys/registration": {
         parameters: {
             query?: never;
@@ -1847,8 +1864,12 @@ export interface components {
         };
         Reauthentication: {
             code?: string;
+            /** @description Of method passkey: what navigator.credentials.get gave for the options of /auth/passkeys/reauthentication/options, by its toJSON(). */
+            credential?: {
+                [key: string]: unknown;
+            };
             /** @enum {string} */
-            method?: "totp" | "recovery_code";
+            method?: "totp" | "recovery_code" | "passkey";
             /** @description Of an account with a second factor it is too little for calls that need a recent authentication. */
             password?: string;
         };
@@ -3497,6 +3518,44 @@ export interface operations {
                 "application/json": components["schemas"]["PasskeyLoginStart"];
             };
         };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyOptions"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    beginPasskeyReauthentication: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
         responses: {
             /** @description OK */
             200: {

@@ -181,11 +181,13 @@ func (s *Server) logout(ctx context.Context, by actor.Actor, in *struct{ Body *L
 	return out, s.Auth.Logout(ctx, by, presented)
 }
 
-// Reauthentication proves who the person of a session is, once more: by password, or by method and code.
+// Reauthentication proves who the person of a session is, once more: by password, by method and code, or by method
+// and credential.
 type Reauthentication struct {
-	Password *string `json:"password,omitempty" maxLength:"1024" doc:"Of an account with a second factor it is too little for calls that need a recent authentication."`
-	Method   *string `json:"method,omitempty" enum:"totp,recovery_code"`
-	Code     *string `json:"code,omitempty" maxLength:"1024"`
+	Password   *string       `json:"password,omitempty" maxLength:"1024" doc:"Of an account with a second factor it is too little for calls that need a recent authentication."`
+	Method     *string       `json:"method,omitempty" enum:"totp,recovery_code,passkey"`
+	Code       *string       `json:"code,omitempty" maxLength:"1024"`
+	Credential *webauthnJSON `json:"credential,omitempty" doc:"Of method passkey: what navigator.credentials.get gave for the options of /auth/passkeys/reauthentication/options, by its toJSON()."`
 }
 
 func (s *Server) reauthenticate(ctx context.Context, by actor.Actor, in *struct{ Body Reauthentication }) (*issued, error) {
@@ -195,6 +197,9 @@ func (s *Server) reauthenticate(ctx context.Context, by actor.Actor, in *struct{
 	}
 	if in.Body.Code != nil {
 		r.Code = new(secret.New(*in.Body.Code))
+	}
+	if in.Body.Credential != nil {
+		r.Credential = *in.Body.Credential
 	}
 	return s.issue(ctx)(s.Auth.Reauthenticate(ctx, by, r))
 }

@@ -38,6 +38,7 @@ POST   /auth/passkeys/login/options       public       *
 POST   /auth/passkeys/login               public       *
 POST   /auth/passkeys/registration/options session     -
 POST   /auth/passkeys/registration        session      -
+POST   /auth/passkeys/reauthentication/options session -
 GET    /auth/passkeys                     session      -
 PATCH  /auth/passkeys/{id}                own          -
 DELETE /auth/passkeys/{id}                own          -

@@ -109,6 +109,10 @@ func (s *Server) passkeyLogin(ctx context.Context, by actor.Actor, in *struct{ B
 	}))
 }
 
+func (s *Server) passkeyReauthenticationOptions(ctx context.Context, by actor.Actor, _ *struct{}) (*unversioned[PasskeyOptions], error) {
+	return encodePasskeyOptions(s.Auth.PasskeyReauthenticationOptions(ctx, by))
+}
+
 func (s *Server) listPasskeys(ctx context.Context, by actor.Actor, in *ByCreation) (*listing[Passkey], error) {
 	const route = "GET /auth/passkeys"
 	after, err := in.after(s, by, route, in.Sort)

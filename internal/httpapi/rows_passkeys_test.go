@@ -28,6 +28,7 @@ func (w *world) passkeys(t *testing.T) {
 	w.ok("POST /auth/passkeys/login", s.Client, "", func() any { return doc{"credential": key.Get(t, offer(t, s.Client))} }, 200, "auth.login session")
 	w.no("POST /auth/passkeys/login", s.Client, "", doc{"credential": doc{}}, 401, "invalid_credentials")
 	w.no("POST /auth/passkeys/login", s.Client, "", doc{"credential": doc{}, "mfa_token": "x"}, 401, "invalid_mfa_token")
+	w.ok("POST /auth/passkeys/reauthentication/options", ada, "", nil, 200, "")
 	w.ok("GET /auth/passkeys", ada, "", nil, 200, "")
 	w.no("GET /auth/passkeys", ada, "/auth/passkeys?cursor=x", nil, 400, "invalid_cursor")
 	w.ok("PATCH /auth/passkeys/{id}", ada, one, doc{"name": "Phone"}, 200, "passkey.update passkey")

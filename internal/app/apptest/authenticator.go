@@ -60,10 +60,11 @@ func (a *Authenticator) Create(t testing.TB, options *Answer) map[string]any {
 	// COSE_Key (RFC 9053, section 7.1): {1: 2, 3: -7, -1: 1, -2: x, -3: y}
 	cose := slices.Concat([]byte{0xa5, 1, 2, 3, 0x26, 0x20, 1, 0x21, 0x58, 0x20}, x, []byte{0x22, 0x58, 0x20}, y)
 	data := a.data(options.String(t, "publicKey.rp.id"), a.Flags|attested)
-	data = append(data, make([]byte, 16)...) // AAGUID
-	data = binary.BigEndian.AppendUint16(data, uint16(len(a.ID)))
+	data = append(data, make([]byte, 16)...)                      // AAGUID
+	data = binary.BigEndian.AppendUint16(data, uint16(len(a.ID))) //nolint:gosec // an id has 32 bytes
 	data = slices.Concat(data, a.ID, cose)
 	// {"fmt": "none", "attStmt": {}, "authData": data}
+	//nolint:gosec // 37 bytes, the id and the key are fewer than 256
 	object := slices.Concat([]byte("\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x58"), []byte{byte(len(data))}, data)
 	return a.credential(map[string]any{
 		"clientDataJSON": encode(a.client(t, "webauthn.create", options)), "attestationObject": encode(object),

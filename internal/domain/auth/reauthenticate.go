@@ -6,6 +6,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/mfa"
+	"github.com/user-management-service/ums/internal/domain/passkey"
 	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/domain/throttle"
 	"github.com/user-management-service/ums/internal/platform/fault"
@@ -13,11 +14,13 @@ import (
 	"github.com/user-management-service/ums/internal/platform/secret"
 )
 
-// Reauthentication is a proof in one of two shapes: a password, or method and code. Absent members are nil.
+// Reauthentication is a proof in one of three shapes: a password, method and code, or method and credential. Absent
+// members are nil.
 type Reauthentication struct {
-	Password *secret.Text
-	Method   *string // mfa.TOTP or mfa.RecoveryCode
-	Code     *secret.Text
+	Password   *secret.Text
+	Method     *string // mfa.TOTP, mfa.RecoveryCode or passkey.Method
+	Code       *secret.Text
+	Credential []byte // PublicKeyCredential.toJSON
 }
 
 // Reauthenticate lets the person of a session prove himself again: a new access token with a fresh authentication time,
@@ -26,14 +29,17 @@ type Reauthentication struct {
 // of what the session was opened by. It counts like a login. The faults: ErrInvalidCredentials, mfa.ErrCode,
 // throttle.ErrLimited, validation.
 func (s *Service) Reauthenticate(ctx context.Context, by actor.Actor, in Reauthentication) (Tokens, error) {
-	password, method, code := in.Password != nil, in.Method != nil, in.Code != nil
+	password, method, code, credential := in.Password != nil, in.Method != nil, in.Code != nil, in.Credential != nil
+	byPasskey := method && *in.Method == passkey.Method
 	switch {
-	case password && !method && !code:
+	case password && !method && !code && !credential:
 		return s.reauthenticateByPassword(ctx, by, *in.Password)
-	case method && code && !password:
+	case byPasskey && credential && !code && !password:
+		return s.reauthenticateByPasskey(ctx, by, in.Credential)
+	case method && code && !byPasskey && !credential && !password:
 		return s.reauthenticateByCode(ctx, by, mfa.Code{Method: *in.Method, Text: *in.Code})
 	}
-	return Tokens{}, fault.InvalidField("", "invalid_combination", "Give password, or method and code.")
+	return Tokens{}, fault.InvalidField("", "invalid_combination", "Give password, method and code, or for a passkey method and credential.")
 }
 
 func (s *Service) reauthenticateByPassword(ctx context.Context, by actor.Actor, password secret.Text) (Tokens, error) {

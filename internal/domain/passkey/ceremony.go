@@ -132,7 +132,7 @@ func (s *Service) CheckRegistration(ctx context.Context, b Binding, p Person, do
 	}
 	parsed, err := protocol.ParseCredentialCreationResponseBytes(document)
 	if err != nil {
-		return New{}, errRegistration() //nolint:nilerr // the client learns which field it is, and no more
+		return New{}, errRegistration() // the client learns which field it is, and no more
 	}
 	client := parsed.Response.CollectedClientData
 	ours, err := s.takeChallenge(ctx, b, client.Challenge)
@@ -144,7 +144,7 @@ func (s *Service) CheckRegistration(ctx context.Context, b Binding, p Person, do
 	}
 	c, err := s.verifier.CreateCredential(holder{person: p}, s.session(client, p.ID), parsed)
 	if err != nil {
-		return New{}, errRegistration() //nolint:nilerr // as above
+		return New{}, errRegistration() // as above
 	}
 	n := New{
 		credentialID: c.ID, publicKey: c.PublicKey, signCount: c.Authenticator.SignCount, transports: transports(c.Transport),

@@ -16,6 +16,9 @@ import (
 	"github.com/user-management-service/ums/internal/platform/page"
 )
 
+// Method is the name by which clients ask for a passkey where there are other methods.
+const Method = "passkey"
+
 // The bounds of passkeys.
 const (
 	MaxName      = 100 // code points
