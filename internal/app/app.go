@@ -5,6 +5,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -37,6 +38,7 @@ import (
 	"github.com/user-management-service/ums/internal/platform/jobs"
 	"github.com/user-management-service/ums/internal/platform/keyring"
 	"github.com/user-management-service/ums/internal/platform/mail"
+	"github.com/user-management-service/ums/internal/platform/objectstore"
 	"github.com/user-management-service/ums/internal/platform/page"
 	"github.com/user-management-service/ums/internal/platform/password"
 	"github.com/user-management-service/ums/internal/platform/postgres"
@@ -202,8 +204,16 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	})
 	verifier := signing.NewVerifier(token.NewVerifier(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk), a.signing)
 	rights := access.NewService(a.pool, changes, clk)
+	profiles := profile.NewService(a.pool, authorizer, clk, schema)
+	pictures, err := a.pictures()
+	if err != nil {
+		return err
+	}
+	avatars := profile.NewAvatars(profiles, pictures, a.jobs)
+	avatars.Work(a.jobs)
 	a.accounts = account.NewService(account.Deps{
-		DB: a.pool, Authorizer: authorizer, Changes: changes, Proofs: proofs, Outbox: mails, Hasher: hasher, Policy: policy,
+		Avatars: avatars,
+		DB:      a.pool, Authorizer: authorizer, Changes: changes, Proofs: proofs, Outbox: mails, Hasher: hasher, Policy: policy,
 		Product: cfg.Service.ProductName, Clock: clk, Config: cfg.Accounts,
 	})
 	a.auth = auth.NewService(auth.Deps{
@@ -235,11 +245,23 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		Idempotency: store, Cursors: page.NewCodec(ring), Ready: a.checks, Up: a.up, Mailbox: a.mailbox,
 		Verifier: verifier, Access: rights, Signing: a.signing, KeyUsage: usage,
 		Auth: a.auth, Sessions: sessions, Factors: factors, Passkeys: passkeys, Users: user.NewService(a.pool), Accounts: a.accounts,
-		Profiles: profile.NewService(a.pool, authorizer, clk, schema), Roles: role.NewService(a.pool, changes),
+		Profiles: profiles, Avatars: avatars, Roles: role.NewService(a.pool, changes),
 		Keys:  keys,
 		Audit: audit.NewService(a.pool),
 	})
 	return err
+}
+
+// pictures is where avatars are kept: the configured bucket, or the database.
+func (a *App) pictures() (profile.Pictures, error) {
+	if a.cfg.Profiles.AvatarStore.Empty() {
+		return profile.NewTable(a.pool), nil
+	}
+	bucket, err := objectstore.Open(a.cfg.Profiles.AvatarStore)
+	if err != nil {
+		return nil, fmt.Errorf("UMS_AVATAR_S3_URL: %w", err)
+	}
+	return bucket, nil
 }
 
 // sender is the way out for mails: the configured server, or a folder in development.

@@ -71,8 +71,10 @@ func list[R, B any](ctx context.Context, s *Server, by actor.Actor, p *Paging, r
 }
 
 // noneMatch says whether If-None-Match names the tag (RFC 9110, section 13.1.2: weak comparison).
-func noneMatch(ctx context.Context, tag string) bool {
-	for _, value := range requestFrom(ctx).Header.Values("If-None-Match") {
+func noneMatch(ctx context.Context, tag string) bool { return noneMatchHeader(requestFrom(ctx), tag) }
+
+func noneMatchHeader(r *http.Request, tag string) bool {
+	for _, value := range r.Header.Values("If-None-Match") {
 		for given := range strings.SplitSeq(value, ",") {
 			given = strings.TrimPrefix(strings.TrimSpace(given), "W/")
 			if given == "*" || given == tag {

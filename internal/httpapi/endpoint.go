@@ -26,6 +26,7 @@ type Route struct {
 	LimitPolicy  string // of a limit of its own for each network; "" = none
 	Limit        ratelimit.Rate
 	Form         []string // the body is a form with these parameters, not JSON
+	Picture      bool     // the body is a picture
 
 	query  []string // the query parameters that it has
 	prefix string   // of further ones, whose names follow from data; "" = none
@@ -53,6 +54,9 @@ func handle[I, O any](s *Server, r Route, h func(ctx context.Context, by actor.A
 		Metadata:     map[string]any{routeKey: &r},
 	}
 	describe(&op, &r)
+	if r.Picture {
+		op.RequestBody = pictureBody()
+	}
 	defer s.learnParameters(&r)
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		call := callFrom(ctx)

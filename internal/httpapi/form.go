@@ -45,6 +45,8 @@ func formJSON(body []byte, parameters []string) ([]byte, error) {
 // media lists the types of body that a route takes.
 func (r *Route) media() []string {
 	switch {
+	case r.Picture:
+		return pictureMedia
 	case r.Form != nil:
 		return []string{mediaForm}
 	case r.Method == http.MethodPatch:

@@ -132,9 +132,9 @@ func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if r.ContentLength > maxBody {
+	if most, refusal := c.route.most(); r.ContentLength > most {
 		w.Header().Set("Connection", "close") // what follows on it is the rest of the body
-		return errTooLarge
+		return refusal
 	}
 	principal, err := s.authenticate(c, r)
 	if err != nil {
@@ -208,18 +208,25 @@ func (s *Server) checkCaller(c *call, w http.ResponseWriter, r *http.Request, pr
 
 // read takes the whole body and checks its form.
 func (c *call) read(w http.ResponseWriter, r *http.Request) error {
+	most, refusal := c.route.most()
 	var buf bytes.Buffer
-	if r.ContentLength > 0 { // at most maxBody, as has been checked
+	if r.ContentLength > 0 { // at most that, as has been checked
 		buf.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, most))
 	body := buf.Bytes()
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return errTooLarge
+			return refusal
 		}
 		return errMalformed.WithDetail("The body could not be read to its end.").Because(err)
+	}
+	if c.route.Picture {
+		// Its decoder judges it. Nothing is left for huma to decode.
+		c.body, r.Body, r.ContentLength = body, http.NoBody, 0
+		r.Header.Del("Content-Type")
+		return nil
 	}
 	if c.route.Form != nil {
 		if body, err = formJSON(body, c.route.Form); err != nil {
@@ -238,9 +245,20 @@ func (c *call) read(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// most is how large a body may be, in bytes, and the refusal of a larger one.
+func (r *Route) most() (int64, error) {
+	if r.Picture {
+		return maxPicture, errPictureTooLarge
+	}
+	return maxBody, errTooLarge
+}
+
 func checkMedia(route *Route, r *http.Request) error {
 	refusal := errMediaType
-	if route.Form != nil {
+	switch {
+	case route.Picture:
+		refusal = errPictureMedia
+	case route.Form != nil:
 		refusal = errFormMedia
 	}
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {

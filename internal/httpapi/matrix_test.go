@@ -81,6 +81,10 @@ GET    /profiles                          own          me:read profiles:read
 GET    /profiles/{user_id}                own          me:read profiles:read
 PUT    /profiles/{user_id}                own          me:write profiles:write
 PATCH  /profiles/{user_id}                own          me:write profiles:write
+PUT    /profiles/me/avatar                own          me:write profiles:write
+DELETE /profiles/me/avatar                own          me:write profiles:write
+PUT    /profiles/{user_id}/avatar         own          me:write profiles:write
+DELETE /profiles/{user_id}/avatar         own          me:write profiles:write
 GET    /roles                             roles:read   roles:read
 POST   /roles                             roles:write  -
 GET    /roles/{id}                        roles:read   roles:read
@@ -186,6 +190,14 @@ func asForm(c *apptest.Client) *apptest.Client {
 	return c.With("Content-Type", "application/x-www-form-urlencoded")
 }
 
+// takesPicture says whether the body of the route is a picture.
+func takesPicture(route string) bool {
+	return strings.HasPrefix(route, "PUT ") && strings.HasSuffix(route, "/avatar")
+}
+
+// asPicture sends bodies, which are texts, as pictures.
+func asPicture(c *apptest.Client) *apptest.Client { return c.With("Content-Type", "image/png") }
+
 // call asks for a route in a way that changes nothing, whoever is let in: of what does not exist, with a body that lacks
 // everything, for a version that never was.
 func (r rule) call(t *testing.T, c *apptest.Client, path string) *apptest.Answer {
@@ -194,6 +206,8 @@ func (r rule) call(t *testing.T, c *apptest.Client, path string) *apptest.Answer
 	switch {
 	case takesForm(r.route()):
 		c, body = asForm(c), "x=y"
+	case takesPicture(r.route()):
+		c, body = asPicture(c), "no picture"
 	case r.method != http.MethodGet && r.method != http.MethodDelete:
 		body = doc{}
 	}
@@ -309,8 +323,8 @@ func TestAZ01_RefusalsTellNothingOfIDs(t *testing.T) {
 			require.Equal(t, same(t, others), same(t, r.call(t, anns, path)), "%s %s", r.method, path)
 		}
 	}
-	require.Len(t, hidden, 8, "a session, a passkey, a key, its rotation and usage, a factor in two ways, and a profile")
-	for target, n := range map[string]int{bob: 3, key: 5, session: 1, passkey: 2, factor: 2} { // of Bob as user and as profile
+	require.Len(t, hidden, 9, "a session, a passkey, a key, its rotation and usage, a factor in two ways, a profile and its avatar")
+	for target, n := range map[string]int{bob: 5, key: 5, session: 1, passkey: 2, factor: 2} { // of Bob as user and as profile
 		denied := root.GET(t, "/audit-events?outcome=denied&actor_id="+ann+"&target_id="+target).Want(t, 200)
 		if target == bob {
 			n += len(slices.DeleteFunc(rules(t), func(r rule) bool { return !strings.HasPrefix(r.path, "/users/{id}") }))

@@ -24,6 +24,7 @@ func (s *Server) pages(r chi.Router) {
 	r.Get("/docs/redoc.js", reference.Script)
 	r.Get("/problems/{code}", s.problems.Reference().ServeHTTP)
 	r.Get("/.well-known/jwks.json", s.jwks)
+	r.Get("/avatars/{avatar}/{size}", s.avatar)
 	if s.Config.OwnPages {
 		pages.Mount(r)
 	}

@@ -23,7 +23,7 @@ type Profile struct {
 	Bio         *string           `json:"bio" nullable:"true"`
 	Website     *string           `json:"website" nullable:"true"`
 	SocialLinks map[string]string `json:"social_links" doc:"https URLs by name."`
-	AvatarURL   *string           `json:"avatar_url" nullable:"true"`
+	AvatarURL   *string           `json:"avatar_url" nullable:"true" doc:"Path of a square of 512 pixels, for anybody who knows it; with 128 at its end a small one."`
 	*ProfilePrivatePart
 }
 
@@ -113,7 +113,7 @@ func (f ProfileFields) changes() profile.Changes {
 func encodeProfile(p *profile.Profile) Profile {
 	b := Profile{
 		UserID: p.UserID, GivenName: p.GivenName, FamilyName: p.FamilyName, Nickname: p.Nickname, Bio: p.Bio,
-		Website: p.Website, SocialLinks: p.SocialLinks,
+		Website: p.Website, SocialLinks: p.SocialLinks, AvatarURL: avatarURL(p.Avatar),
 	}
 	if p.Whole {
 		b.ProfilePrivatePart = &ProfilePrivatePart{

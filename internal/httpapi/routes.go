@@ -130,6 +130,11 @@ func (s *Server) register() {
 	handle(s, put("/profiles/{user_id}", "replaceProfile", "Replace a profile", OwnOr("me:write", profile.WritePermission)).as("profile.update"), s.replaceProfile)
 	handle(s, patchTo("/profiles/{user_id}", "updateProfile", "Change a profile", OwnOr("me:write", profile.WritePermission)).as("profile.update"), s.updateProfile)
 
+	handle(s, put("/profiles/me/avatar", "setMyAvatar", "Set one's own avatar", Self("me:write", profile.WritePermission)).as("profile.avatar_set").picture(), s.setMyAvatar)
+	handle(s, del("/profiles/me/avatar", "removeMyAvatar", "Remove one's own avatar", Self("me:write", profile.WritePermission)).as("profile.avatar_remove"), s.removeMyAvatar)
+	handle(s, put("/profiles/{user_id}/avatar", "setAvatar", "Set an avatar", OwnOr("me:write", profile.WritePermission)).as("profile.avatar_set").picture(), s.setProfileAvatar)
+	handle(s, del("/profiles/{user_id}/avatar", "removeAvatar", "Remove an avatar", OwnOr("me:write", profile.WritePermission)).as("profile.avatar_remove"), s.removeProfileAvatar)
+
 	// Roles and permissions
 	handle(s, get("/roles", "listRoles", "List roles", Permission(role.ReadPermission)).as("role.list"), s.listRoles)
 	handle(s, post("/roles", "createRole", "Create a role", Permission(role.WritePermission).SessionOnly()).as("role.create").status(http.StatusCreated).idempotent(), s.createRole)

@@ -68,6 +68,9 @@ func (w *world) everywhere(r *httpapi.Route, success row) []row {
 		if takesForm(success.route) {
 			by = asForm(by)
 		}
+		if takesPicture(success.route) {
+			by = asPicture(by)
+		}
 		return row{route: success.route, by: by, path: success.path, body: success.body, status: status, code: code}
 	}
 	two := w.root.With("X-API-Key", "x")
@@ -79,6 +82,9 @@ func (w *world) everywhere(r *httpapi.Route, success row) []row {
 		malformed.body = `{"a":1,"a":1}`
 		if takesForm(success.route) {
 			malformed.body = "a=1&a=1"
+		}
+		if takesPicture(success.route) {
+			malformed.body = ""
 		}
 		rows = append(rows, malformed)
 	}

@@ -345,6 +345,25 @@ func (w *world) profiles(t *testing.T) {
 		w.ok(route, w.root, "/profiles/"+id, body, 200, event)
 		w.no(route, w.root, "/profiles/"+unknownID, body, 404, "not_found")
 	}
+
+	photo := pngOf(t, 8, 4)
+	for path, by := range map[string]*apptest.Client{"me": w.plain, "{user_id}": w.root} {
+		with, gone := strings.Replace(path, "{user_id}", id, 1), strings.Replace(path, "{user_id}", unknownID, 1)
+		set, remove := "PUT /profiles/"+path+"/avatar", "DELETE /profiles/"+path+"/avatar"
+		at := "/profiles/" + with + "/avatar"
+		w.ok(set, asPicture(by), at, photo, 200, "profile.avatar_set profile")
+		w.no(set, asPicture(by).With("If-Match", `"999"`), at, photo, 412, "precondition_failed")
+		w.no(set, asPicture(by), at, "GIF89a", 422, "validation_failed")
+		w.no(set, by, at, doc{}, 415, "unsupported_media_type")
+		w.no(set, asPicture(by), at, strings.Repeat("x", 2<<20+1), 413, "payload_too_large")
+		w.ok(remove, by, at, nil, 204, "profile.avatar_remove profile")
+		w.no(remove, w.full, "/profiles/"+gone+"/avatar", nil, 404, "not_found") // the key's owner has none
+		if path != "me" {
+			w.no(set, asPicture(by), "/profiles/"+gone+"/avatar", photo, 404, "not_found")
+		}
+		asPicture(by).PUT(t, at, photo).Want(t, 200)
+		w.no(remove, by.With("If-Match", `"999"`), at, nil, 412, "precondition_failed")
+	}
 }
 
 func (w *world) roles(t *testing.T) {

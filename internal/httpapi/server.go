@@ -70,6 +70,7 @@ type Deps struct {
 	Users    *user.Service
 	Accounts *account.Service
 	Profiles *profile.Service
+	Avatars  *profile.Avatars
 	Roles    *role.Service
 	Keys     *apikey.Service
 	Audit    *audit.Service

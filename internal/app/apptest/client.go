@@ -191,7 +191,7 @@ func (c *Client) Try(method, path string, body any) (*Answer, *http.Request, err
 
 // absolute says whether the path is none of the API's own.
 func absolute(path string) bool {
-	for _, p := range []string{"/livez", "/readyz", "/.well-known/", "/openapi.", "/docs", "/problems/", "/dev/", "/api/", "/verify-email", "/accept-invitation", "/reset-password", "/magic-link", "/confirm-email-change", "/undo-email-change"} {
+	for _, p := range []string{"/livez", "/readyz", "/.well-known/", "/openapi.", "/docs", "/problems/", "/dev/", "/avatars/", "/api/", "/verify-email", "/accept-invitation", "/reset-password", "/magic-link", "/confirm-email-change", "/undo-email-change"} {
 		if strings.HasPrefix(path, p) {
 			return true
 		}

@@ -41,6 +41,11 @@ type Hasher interface {
 	Hash(ctx context.Context, password secret.Text) (string, error)
 }
 
+// Avatars has the pictures of a removed account removed, wherever they are kept; profile.Avatars does.
+type Avatars interface {
+	Release(ctx context.Context, tx postgres.Tx, owner id.ID) error
+}
+
 // Deps is what the service stands on.
 type Deps struct {
 	DB         *postgres.Pool
@@ -48,6 +53,7 @@ type Deps struct {
 	Changes    actor.Changes
 	Proofs     *onetime.Service
 	Outbox     onetime.Outbox
+	Avatars    Avatars // nil: nobody has one
 	Hasher     Hasher
 	Policy     password.Policy
 	Product    string // a word that no password may be made of

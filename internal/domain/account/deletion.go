@@ -71,6 +71,11 @@ func (s *Service) tellDeleted(ctx context.Context, tx postgres.Tx, u *user.User)
 // purge removes the account's row with everything that hangs on it, and the person from the audit log. What is
 // recorded of it afterwards brings nothing of the person back: ids alone, also when the person does it himself.
 func (s *Service) purge(ctx context.Context, tx postgres.Tx, by actor.Actor, of id.ID, action string) error {
+	if s.Avatars != nil {
+		if err := s.Avatars.Release(ctx, tx, of); err != nil {
+			return err
+		}
+	}
 	if err := user.Remove(ctx, tx, of); err != nil {
 		return err
 	}

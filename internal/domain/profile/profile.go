@@ -69,6 +69,7 @@ type Profile struct {
 	SocialLinks map[string]string // name → https URL; nil: none
 	Visibility  Visibility
 	Attributes  jsontext.Value
+	Avatar      *string // the name of its pictures; nil: none
 	UpdatedAt   time.Time
 	Version     int64 // 1 without a row
 
@@ -79,7 +80,7 @@ type Profile struct {
 func (p *Profile) publicPart() *Profile {
 	return &Profile{
 		UserID: p.UserID, GivenName: p.GivenName, FamilyName: p.FamilyName, Nickname: p.Nickname, Bio: p.Bio,
-		Website: p.Website, SocialLinks: p.SocialLinks, Version: p.Version,
+		Website: p.Website, SocialLinks: p.SocialLinks, Avatar: p.Avatar, Version: p.Version,
 	}
 }
 

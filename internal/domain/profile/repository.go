@@ -18,7 +18,7 @@ import (
 // columns of a profile p beside its account u, in the order of scan.
 const columns = `u.id, u.status, coalesce(u.email, u.display_name, ''), u.created_at,
 	p.given_name, p.family_name, p.nickname, p.bio, p.phone, p.website, p.birth_date::text, p.address, p.social_links,
-	coalesce(p.visibility, 'private'), coalesce(p.attributes, '{}'), coalesce(p.updated_at, u.created_at), coalesce(p.version, 1)`
+	coalesce(p.visibility, 'private'), coalesce(p.attributes, '{}'), p.avatar, coalesce(p.updated_at, u.created_at), coalesce(p.version, 1)`
 
 // row is a profile with what decisions and lists need of its account.
 type row struct {
@@ -33,7 +33,7 @@ func scan(rows pgx.CollectableRow) (*row, error) {
 	var address, links, attributes []byte
 	err := rows.Scan(&r.UserID, &r.status, &r.label, &r.createdAt,
 		&r.GivenName, &r.FamilyName, &r.Nickname, &r.Bio, &r.Phone, &r.Website, &r.BirthDate, &address, &links,
-		&r.Visibility, &attributes, &r.UpdatedAt, &r.Version)
+		&r.Visibility, &attributes, &r.Avatar, &r.UpdatedAt, &r.Version)
 	if err != nil {
 		return nil, err
 	}

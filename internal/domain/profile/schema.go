@@ -12,12 +12,15 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 
 	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/secret"
 )
 
-// Config says what attributes may hold.
+// Config says what attributes may hold, and where avatars are kept.
 type Config struct {
 	// SchemaFile is a JSON Schema (2020-12); empty: any object of 16 KiB and 8 levels.
 	SchemaFile string `env:"UMS_PROFILE_SCHEMA"`
+	// AvatarStore is a bucket of an S3-compatible store; empty: the database.
+	AvatarStore secret.Text `env:"UMS_AVATAR_S3_URL"`
 }
 
 // Schema is the operator's idea of attributes. Nil allows every object.

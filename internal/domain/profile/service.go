@@ -63,10 +63,10 @@ func (s *Service) Update(ctx context.Context, by actor.Actor, owner id.ID, c Cha
 	return s.change(ctx, by, owner, ifMatch, func(*Profile) {}, c)
 }
 
-// Replace sets every field of a profile: what c lacks becomes empty.
+// Replace sets every field of a profile: what c lacks becomes empty, but for the avatar.
 func (s *Service) Replace(ctx context.Context, by actor.Actor, owner id.ID, c Changes, ifMatch *int64) (*Profile, error) {
 	return s.change(ctx, by, owner, ifMatch, func(p *Profile) {
-		*p = Profile{UserID: p.UserID, Visibility: Private, Attributes: []byte("{}"), UpdatedAt: p.UpdatedAt, Version: p.Version}
+		*p = Profile{UserID: p.UserID, Visibility: Private, Attributes: []byte("{}"), Avatar: p.Avatar, UpdatedAt: p.UpdatedAt, Version: p.Version}
 	}, c)
 }
 
