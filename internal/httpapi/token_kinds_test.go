@@ -31,7 +31,7 @@ func silent(status int) func(*testing.T, *apptest.Answer) bool {
 
 // A new kind of token gets a line in kinds, and its route a line in doors: a test below finds routes that have none.
 // Each is of an account of its own, for using one kind ends others of the same account.
-func tokenKinds(t *testing.T, s *apptest.Service, root *apptest.Client) map[string]string {
+func tokenKinds(t *testing.T, s *apptest.Service, root *apptest.Client) (kinds map[string]string, coder *apptest.Client) {
 	t.Helper()
 	w := &world{s: s, root: root}
 	_, tokens, _ := newTokens(t, s, "tok10")
@@ -50,6 +50,8 @@ func tokenKinds(t *testing.T, s *apptest.Service, root *apptest.Client) map[stri
 	_, careful := s.Person(t, root, "tok10-careful@token.test")
 	addPasskey(t, careful)
 	ticket := signIn(t, s, "tok10-careful@token.test", apptest.Password).Want(t, 403, "mfa_required")
+	_, coder = s.Person(t, root, coderEmail)
+	app := s.Enrol(t, coder)
 	return map[string]string{
 		"access token":  tokens.String(t, "access_token"),
 		"refresh token": tokens.String(t, "refresh_token"),
@@ -65,12 +67,17 @@ func tokenKinds(t *testing.T, s *apptest.Service, root *apptest.Client) map[stri
 		"API key":       key,
 		"public id":     key[len("ums_live_") : len("ums_live_")+22],
 		"mfa token":     ticket.String(t, "mfa_token"),
+		"TOTP code":     app.Code(t),
+		"recovery code": app.RecoveryCodes[0],
 		"challenge":     offer(t, s.Client).String(t, "publicKey.challenge"),
 		"cursor":        root.GET(t, "/users?limit=1").Want(t, 200).String(t, "next_cursor"),
-	}
+	}, coder
 }
 
-func tokenDoors(t *testing.T, s *apptest.Service, root *apptest.Client, kinds map[string]string) map[string]door {
+// coderEmail is of somebody with an authenticator app.
+const coderEmail = "tok10-coder@token.test"
+
+func tokenDoors(t *testing.T, s *apptest.Service, root, coder *apptest.Client, kinds map[string]string) map[string]door {
 	t.Helper()
 	_, spoilt := (&world{s: s, root: root}).register(t, "tok10-spoilt@token.test") // whose code dies of the guesses
 	post := func(path string, body doc, member string) func(string) *apptest.Answer {
@@ -83,6 +90,15 @@ func tokenDoors(t *testing.T, s *apptest.Service, root *apptest.Client, kinds ma
 			return s.POST(t, path, with)
 		}
 	}
+	_, starter := s.Person(t, root, "tok10-starter@token.test")
+	pending := starter.POST(t, "/auth/mfa/totp", nil).Want(t, 201).String(t, "id")
+	byCode := func(method string) func(string) *apptest.Answer { // of each ticket few codes are looked at
+		return func(text string) *apptest.Answer {
+			t.Helper()
+			return s.POST(t, "/auth/mfa/verify", secondStep(s.Ticket(t, coderEmail, apptest.Password), method, text))
+		}
+	}
+	code := problemOf(401, "invalid_code")
 	mailed, ticket := problemOf(400, "invalid_token"), problemOf(401, "invalid_mfa_token")
 	return map[string]door{
 		"Authorization": {
@@ -136,7 +152,16 @@ func tokenDoors(t *testing.T, s *apptest.Service, root *apptest.Client, kinds ma
 			func(t *testing.T, a *apptest.Answer) bool { t.Helper(); return a.Get(t, "code") == "not_found" },
 			func(text string) *apptest.Answer { return root.POST(t, "/api-keys/verify", doc{"key": text}) },
 		},
-		"second factor, begun":      {"/auth/passkeys/login/options", []string{"mfa token"}, ticket, post("/auth/passkeys/login/options", nil, "mfa_token")},
+		"second factor, begun":   {"/auth/passkeys/login/options", []string{"mfa token"}, ticket, post("/auth/passkeys/login/options", nil, "mfa_token")},
+		"second factor, by code": {"/auth/mfa/verify", []string{"mfa token"}, ticket, post("/auth/mfa/verify", doc{"method": "totp", "code": "000000"}, "mfa_token")},
+		"TOTP code":              {"/auth/mfa/verify", []string{"TOTP code"}, code, byCode("totp")},
+		"recovery code":          {"/auth/mfa/verify", []string{"recovery code"}, code, byCode("recovery_code")},
+		"reauthentication": {"/auth/reauthenticate", []string{"TOTP code"}, code, func(text string) *apptest.Answer {
+			return coder.POST(t, "/auth/reauthenticate", doc{"method": "totp", "code": text})
+		}},
+		"activation": {"/auth/mfa/totp/{id}/activate", nil, code, func(text string) *apptest.Answer {
+			return starter.POST(t, "/auth/mfa/totp/"+pending+"/activate", doc{"code": text})
+		}},
 		"second factor, by passkey": {"/auth/passkeys/login", []string{"mfa token"}, ticket, post("/auth/passkeys/login", doc{"credential": doc{}}, "mfa_token")},
 		"verification":              {"/auth/email/verify", []string{"verification"}, mailed, post("/auth/email/verify", doc{"password": apptest.Password}, "token")},
 		"verification by registration": {
@@ -166,8 +191,8 @@ func TestTOK10_EveryTokenAtEveryOtherDoor(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Env("UMS_RATE_LIMIT_LOGIN=off", "UMS_MAGIC_LINK=true"))
 	root := s.Admin(t)
-	kinds := tokenKinds(t, s, root)
-	doors := tokenDoors(t, s, root, kinds)
+	kinds, coder := tokenKinds(t, s, root)
+	doors := tokenDoors(t, s, root, coder, kinds)
 	for kind, text := range kinds {
 		require.NotEmpty(t, text, kind)
 	}
@@ -181,7 +206,7 @@ func TestTOK10_EveryTokenAtEveryOtherDoor(t *testing.T) {
 		}
 	}
 	opens := []string{ // what ends something comes last
-		"Authorization", "X-API-Key", "cursor", "introspection", "registration", "invitation", "reset", "magic link", "confirmation", "undo", "key verification", "second factor, begun", "refresh",
+		"Authorization", "X-API-Key", "cursor", "introspection", "registration", "invitation", "reset", "magic link", "confirmation", "undo", "key verification", "second factor, begun", "recovery code", "TOTP code", "refresh",
 	}
 	for _, name := range opens {
 		for _, kind := range doors[name].opens {
@@ -198,7 +223,7 @@ func TestTOK10_NoDoorIsForgotten(t *testing.T) {
 	s := common(t)
 	root := s.Admin(t)
 	var known []string
-	for _, d := range tokenDoors(t, s, root, map[string]string{}) {
+	for _, d := range tokenDoors(t, s, root, s.Client, nil) {
 		known = append(known, d.route)
 	}
 	for _, r := range surface(t) {
