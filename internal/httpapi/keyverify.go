@@ -100,7 +100,7 @@ func (s *Server) judgeKey(ctx context.Context, in *KeyQuestion) (KeyVerdict, err
 	if err != nil {
 		return out, err
 	}
-	use := apikey.Use{Key: v.KeyID, PublicID: key.PublicID, Outcome: apikey.Allowed, Accepted: v.Principal != nil, IP: q.IP}
+	use := apikey.Use{Key: v.KeyID, PublicID: key.PublicID, Outcome: apikey.Allowed, IP: q.IP}
 	if p := v.Principal; p != nil {
 		out.KeyID, out.UserID, out.Scopes = &p.KeyID, &p.UserID, p.Permissions
 		out.Environment, out.ExpiresAt = &p.Environment, stamp(p.ExpiresAt)
@@ -113,6 +113,8 @@ func (s *Server) judgeKey(ctx context.Context, in *KeyQuestion) (KeyVerdict, err
 			}
 		}
 	}
+	// A key that somebody shows from a wrong place, or to a wrong program, is not thereby in use.
+	use.Accepted = v.Reason == "" || v.Reason == access.InsufficientScope || v.Reason == access.RateLimited
 	switch {
 	case v.Reason == "":
 		out.Valid, out.Code = true, "valid"
