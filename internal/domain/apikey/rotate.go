@@ -34,12 +34,12 @@ func (s *Service) Rotate(
 	}
 	var created Created
 	err := s.Pool.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
-		k, err := s.lockForChange(ctx, tx, by, key, nil)
-		if err != nil {
+		if _, err := s.lockForChange(ctx, tx, by, key, nil); err != nil {
 			return err
 		}
 		// The lock may have waited for another rotation, whose secrets the statement that waited does not see.
-		if k, err = get(ctx, tx, key); err != nil {
+		k, err := get(ctx, tx, key)
+		if err != nil {
 			return err
 		}
 		now, err := moment(ctx, tx, by)
