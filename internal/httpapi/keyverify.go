@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -12,6 +11,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/access"
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/apikey"
+	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/token"
@@ -58,13 +58,11 @@ func (keyRateState) Schema(huma.Registry) *huma.Schema {
 	}
 }
 
-var askedPermission = regexp.MustCompile(`^([a-z][a-z0-9_-]{0,62}:([a-z][a-z0-9_-]{0,62}|\*)|\*)$`)
-
 // question reads what is asked. Whether the key is one at all is no fault of the asker.
 func (q *KeyQuestion) question() (question access.Question, key token.ParsedAPIKey, isKey bool, err error) {
 	var v fault.Validation
 	for i, p := range q.Permissions {
-		if !askedPermission.MatchString(p) {
+		if !role.Askable(p) {
 			v.Add(fmt.Sprintf("/permissions/%d", i), "invalid_format", "Use a permission such as orders:read, resource:* or *.")
 		}
 	}
