@@ -96,33 +96,8 @@ func (s *Service) Update(ctx context.Context, by actor.Actor, role id.ID, p Patc
 		if err := lockGraph(ctx, tx); err != nil {
 			return err
 		}
-		old, content, err := s.lockToEdit(ctx, tx, by, role, ifMatch)
-		if err != nil {
-			return err
-		}
-		if role == AdminID {
-			return ErrSystemRole
-		}
-		wanted := p.apply(old)
-		parents, wantedContent, err := s.resolve(ctx, tx, wanted.Permissions, wanted.Inherits)
-		if err != nil {
-			return err
-		}
-		cycle, err := reaches(ctx, tx, parents, role)
-		if err != nil {
-			return err
-		}
-		if cycle {
-			return ErrRoleCycle
-		}
-		if err := s.CheckGrant(ctx, tx, by, beyond(wantedContent, content), nil); err != nil {
-			return err
-		}
-		updated = old
-		if wanted = wanted.tidied(); reflect.DeepEqual(old, wanted) {
-			return nil
-		}
-		if updated, err = updateRole(ctx, tx, wanted); err != nil {
+		old, err := s.update(ctx, tx, by, role, p, ifMatch, &updated)
+		if err != nil || reflect.DeepEqual(old, updated) {
 			return err
 		}
 		if err := audit.Record(ctx, tx, by, event("role.update", old, updated)); err != nil {
@@ -131,6 +106,40 @@ func (s *Service) Update(ctx context.Context, by actor.Actor, role id.ID, p Patc
 		return s.changes.OfEveryone(ctx, tx)
 	})
 	return updated, err
+}
+
+// update is what Update does to the role itself, behind lockGraph. It returns the role as it was; a patch that changes
+// nothing leaves the same in updated.
+func (s *Service) update(
+	ctx context.Context, tx postgres.Tx, by actor.Actor, role id.ID, p Patch, ifMatch *int64, updated *Role,
+) (Role, error) {
+	old, content, err := s.lockToEdit(ctx, tx, by, role, ifMatch)
+	if err != nil {
+		return Role{}, err
+	}
+	if role == AdminID {
+		return Role{}, ErrSystemRole
+	}
+	wanted := p.apply(old)
+	parents, wantedContent, err := s.resolve(ctx, tx, wanted.Permissions, wanted.Inherits)
+	if err != nil {
+		return Role{}, err
+	}
+	cycle, err := reaches(ctx, tx, parents, role)
+	if err != nil {
+		return Role{}, err
+	}
+	if cycle {
+		return Role{}, ErrRoleCycle
+	}
+	if err := s.CheckGrant(ctx, tx, by, beyond(wantedContent, content), nil); err != nil {
+		return Role{}, err
+	}
+	*updated = old
+	if wanted = wanted.tidied(); !reflect.DeepEqual(old, wanted) {
+		*updated, err = updateRole(ctx, tx, wanted)
+	}
+	return old, err
 }
 
 // Delete removes a role. One that is held or inherited needs force, which takes it away everywhere. Needs roles:write,
@@ -144,21 +153,8 @@ func (s *Service) Delete(ctx context.Context, by actor.Actor, role id.ID, force 
 		if err := lockGraph(ctx, tx); err != nil {
 			return err
 		}
-		old, _, err := s.lockToEdit(ctx, tx, by, role, ifMatch)
+		old, err := s.remove(ctx, tx, by, role, force, ifMatch)
 		if err != nil {
-			return err
-		}
-		if old.System {
-			return ErrSystemRole
-		}
-		used, err := usedRole(ctx, tx, role)
-		if err != nil {
-			return err
-		}
-		if used && !force {
-			return ErrRoleInUse
-		}
-		if err := deleteRole(ctx, tx, role); err != nil {
 			return err
 		}
 		if err := audit.Record(ctx, tx, by, event("role.delete", old, Role{})); err != nil {
@@ -166,6 +162,25 @@ func (s *Service) Delete(ctx context.Context, by actor.Actor, role id.ID, force 
 		}
 		return s.changes.OfEveryone(ctx, tx)
 	})
+}
+
+// remove is what Delete does to the role itself, behind lockGraph. It returns the role as it was.
+func (s *Service) remove(ctx context.Context, tx postgres.Tx, by actor.Actor, role id.ID, force bool, ifMatch *int64) (Role, error) {
+	old, _, err := s.lockToEdit(ctx, tx, by, role, ifMatch)
+	if err != nil {
+		return Role{}, err
+	}
+	if old.System {
+		return Role{}, ErrSystemRole
+	}
+	used, err := usedRole(ctx, tx, role)
+	if err != nil {
+		return Role{}, err
+	}
+	if used && !force {
+		return Role{}, ErrRoleInUse
+	}
+	return old, deleteRole(ctx, tx, role)
 }
 
 // lockToEdit returns the role and its content, behind the checks that every edit shares.
