@@ -740,6 +740,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/authz/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask what an account may do, and why */
+        post: operations["checkPermissions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/permissions": {
         parameters: {
             query?: never;
@@ -1800,6 +1817,41 @@ export interface components {
             /** @enum {string} */
             status: "pending_verification";
         };
+        PermissionCheck: {
+            /** @description Permissions, resource:* or *. A name that nobody registered is no fault. */
+            permissions: string[];
+            /**
+             * Format: uuid
+             * @description Another's account, with roles:read; absent: one's own. A key is answered for itself.
+             */
+            user_id?: string;
+        };
+        PermissionDecision: {
+            allowed: boolean;
+            /** @description The first link that is missing; null: allowed. */
+            missing: {
+                /**
+                 * Format: date-time
+                 * @description assignment: when it ended.
+                 */
+                expired_at: string | null;
+                /**
+                 * @description account: it is not active. second_factor: a role asks for one that it lacks. scope: its owner may, the key may not. assignment: the role that gave it has expired. registration: no permission of this name exists. grant: no role that it holds has it.
+                 * @enum {string}
+                 */
+                link: "account" | "second_factor" | "scope" | "assignment" | "registration" | "grant";
+                /** @description assignment: the path that has expired. grant: the roles held, none of which leads to it. second_factor: the path to the role that asks for one. */
+                roles: string[];
+                /** @description account: what it is instead of active. */
+                status: string | null;
+            } | null;
+            permission: string;
+            /** @description The shortest path of role names, from the one held to the one that grants it; empty: not allowed. */
+            via: string[];
+        };
+        PermissionDecisions: {
+            results: components["schemas"]["PermissionDecision"][];
+        };
         /** @description A problem (RFC 9457). Some codes add members, such as required or policy. */
         Problem: {
             /** @description Stable code; GET /problems/{code} says what to do. */
@@ -1963,6 +2015,22 @@ export interface components {
              * @description When the role ends; absent or null: it lasts.
              */
             expires_at?: string | null;
+        };
+        RoleEffect: {
+            /** @description Permissions that at least one account would gain. */
+            gained: string[];
+            /**
+             * Format: int64
+             * @description Living API keys for which that is so.
+             */
+            keys_affected: number;
+            /** @description Permissions that at least one account would lose. */
+            lost: string[];
+            /**
+             * Format: int64
+             * @description Accounts, of any status, whose permissions would change, or who lack a second factor that would be asked for from then on, or no longer.
+             */
+            users_affected: number;
         };
         RolePatch: {
             description?: string | null;
@@ -4225,6 +4293,48 @@ export interface operations {
             };
         };
     };
+    checkPermissions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PermissionCheck"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PermissionDecisions"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listPermissions: {
         parameters: {
             query?: {
@@ -5042,6 +5152,8 @@ export interface operations {
     deleteRole: {
         parameters: {
             query?: {
+                /** @description Try it: the same refusals, and otherwise what it would do, of which nothing is done. */
+                dry_run?: boolean;
                 /** @description Take it away from everyone who holds it and from every role that inherits it. */
                 force?: boolean;
             };
@@ -5057,6 +5169,15 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoleEffect"];
+                };
+            };
             /** @description No Content */
             204: {
                 headers: {
@@ -5086,7 +5207,10 @@ export interface operations {
     };
     updateRole: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Try it: the same refusals, and otherwise what it would do, of which nothing is done. */
+                dry_run?: boolean;
+            };
             header?: {
                 /** @description Change only this version of the resource (ETag). */
                 "If-Match"?: string;
@@ -5112,7 +5236,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Role"];
+                    "application/json": components["schemas"]["Role"] | components["schemas"]["RoleEffect"];
                 };
             };
             /** @description A problem (RFC 9457). */

@@ -128,6 +128,9 @@ func (x *exchange) Write(p []byte) (int, error) {
 func (x *exchange) finish() {
 	if !x.sent {
 		x.sent = true
+		if x.status == http.StatusNoContent {
+			x.w.Header().Del("Content-Type") // huma sets it for routes that have a body at other times
+		}
 		if x.status != 0 {
 			x.w.WriteHeader(x.status)
 		}

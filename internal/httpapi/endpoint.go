@@ -19,7 +19,7 @@ type Route struct {
 	Summary      string
 	Policy       Policy
 	Status       int    // of success; 200 unless said
-	Also         int    // another one, with the same body; 0 = none
+	Also         int    // another one, see also; 0 = none
 	Action       string // noun.verb of refusals in the audit log
 	Idempotent   bool   // honours Idempotency-Key
 	Cacheable    string // Cache-Control, instead of no-store

@@ -94,6 +94,7 @@ GET    /roles/{id}/users                  roles:read   roles:read
 GET    /permissions                       roles:read   roles:read
 POST   /permissions                       roles:write  -
 DELETE /permissions/{name}                roles:write  -
+POST   /authz/check                       own          me:read roles:read
 POST   /api-keys                          own          -
 GET    /api-keys                          own          -
 GET    /api-keys/current                  caller       *

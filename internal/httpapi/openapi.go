@@ -62,7 +62,12 @@ func (s *Server) document() {
 			}
 			route, _ := op.Metadata[routeKey].(*Route)
 			if route.Also != 0 {
-				op.Responses[strconv.Itoa(route.Also)] = op.Responses[strconv.Itoa(route.Status)]
+				also := *op.Responses[strconv.Itoa(route.Status)]
+				op.Responses[strconv.Itoa(route.Also)] = &also
+				if route.Status == http.StatusNoContent {
+					op.Responses["204"] = &huma.Response{Description: also.Description}
+					also.Description = http.StatusText(route.Also)
+				}
 			}
 			if op.Method == http.MethodGet && op.Responses[strconv.Itoa(route.Status)].Headers["ETag"] != nil {
 				op.Responses["304"] = &huma.Response{Description: "Not modified."}

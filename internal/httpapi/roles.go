@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/role"
@@ -82,44 +83,55 @@ func (s *Server) getRole(ctx context.Context, by actor.Actor, in *Identified) (*
 	if err != nil {
 		return nil, err
 	}
-	return roleAnswer(s.Roles.Get(ctx, by, target))
-}
-
-type rolePatchInput struct {
-	Identified
-	Conditional
-	Body RolePatch
-}
-
-func (s *Server) updateRole(ctx context.Context, by actor.Actor, in *rolePatchInput) (*single[Role], error) {
-	target, err := in.id()
-	if err != nil {
-		return nil, err
-	}
-	b := in.Body
-	return roleAnswer(s.Roles.Update(ctx, by, target, role.Patch{
-		Description: b.Description.Field, Permissions: b.Permissions.Field, Inherits: b.Inherits.Field, RequireMFA: b.RequireMFA.Field,
-	}, in.version()))
-}
-
-func roleAnswer(r role.Role, err error) (*single[Role], error) {
+	r, err := s.Roles.Get(ctx, by, target)
 	if err != nil {
 		return nil, err
 	}
 	return one(encodeRole(r), r.Version), nil
 }
 
-func (s *Server) deleteRole(ctx context.Context, by actor.Actor, in *struct {
+type rolePatchInput struct {
 	Identified
 	Conditional
-	Force bool `query:"force" doc:"Take it away from everyone who holds it and from every role that inherits it."`
-},
-) (*empty, error) {
+	DryRun
+	Body RolePatch
+}
+
+func (s *Server) updateRole(ctx context.Context, by actor.Actor, in *rolePatchInput) (*single[changedRole], error) {
 	target, err := in.id()
 	if err != nil {
 		return nil, err
 	}
-	return &empty{}, s.Roles.Delete(ctx, by, target, in.Force, in.version())
+	b := in.Body
+	p := role.Patch{
+		Description: b.Description.Field, Permissions: b.Permissions.Field, Inherits: b.Inherits.Field, RequireMFA: b.RequireMFA.Field,
+	}
+	if in.DryRun.DryRun {
+		return effectAnswer(s.Roles.PreviewUpdate(ctx, by, target, p, in.version()))
+	}
+	r, err := s.Roles.Update(ctx, by, target, p, in.version())
+	if err != nil {
+		return nil, err
+	}
+	updated := encodeRole(r)
+	return one(changedRole{role: &updated}, r.Version), nil
+}
+
+func (s *Server) deleteRole(ctx context.Context, by actor.Actor, in *struct {
+	Identified
+	Conditional
+	DryRun
+	Force bool `query:"force" doc:"Take it away from everyone who holds it and from every role that inherits it."`
+},
+) (*removal, error) {
+	target, err := in.id()
+	if err != nil {
+		return nil, err
+	}
+	if in.DryRun.DryRun {
+		return removalEffect(s.Roles.PreviewDelete(ctx, by, target, in.Force, in.version()))
+	}
+	return &removal{Status: http.StatusNoContent}, s.Roles.Delete(ctx, by, target, in.Force, in.version())
 }
 
 // RoleUser is an account that holds a role.

@@ -38,7 +38,7 @@ func (r Route) as(action string) Route { r.Action = action; return r }
 // status is the status of success.
 func (r Route) status(code int) Route { r.Status = code; return r }
 
-// also is another status of success, with the same body.
+// also is another status of success, with the same body; of a route whose status is 204, the one with a body.
 func (r Route) also(code int) Route { r.Also = code; return r }
 
 // idempotent routes honour Idempotency-Key.
@@ -140,7 +140,7 @@ func (s *Server) register() {
 	handle(s, post("/roles", "createRole", "Create a role", Permission(role.WritePermission).SessionOnly()).as("role.create").status(http.StatusCreated).idempotent(), s.createRole)
 	handle(s, get("/roles/{id}", "getRole", "Read a role", Permission(role.ReadPermission)).as("role.read"), s.getRole)
 	handle(s, patchTo("/roles/{id}", "updateRole", "Change a role", Permission(role.WritePermission).SessionOnly()).as("role.update"), s.updateRole)
-	handle(s, del("/roles/{id}", "deleteRole", "Delete a role", Permission(role.WritePermission).SessionOnly()).as("role.delete"), s.deleteRole)
+	handle(s, del("/roles/{id}", "deleteRole", "Delete a role", Permission(role.WritePermission).SessionOnly()).as("role.delete").also(http.StatusOK), s.deleteRole)
 	handle(s, get("/roles/{id}/users", "listRoleUsers", "List who holds a role", Permission(role.ReadPermission)).as("role.read"), s.listRoleUsers)
 	handle(s, get("/permissions", "listPermissions", "List registered permissions", Permission(role.ReadPermission)).as("permission.list"), s.listPermissions)
 	handle(s, post("/permissions", "createPermission", "Register a permission", Permission(role.WritePermission).SessionOnly()).as("permission.create").status(http.StatusCreated).idempotent(), s.createPermission)
@@ -150,6 +150,7 @@ func (s *Server) register() {
 	handle(s, get("/users/{id}/roles", "listUserRoles", "List the roles of a user", Permission(role.ReadPermission)).as("user.read"), s.listUserRoles)
 	handle(s, put("/users/{id}/roles/{role_id}", "assignRole", "Give a role to a user", Permission(role.AssignPermission).SessionOnly()).as("role.assign").status(http.StatusNoContent), s.assignRole)
 	handle(s, del("/users/{id}/roles/{role_id}", "unassignRole", "Take a role from a user", Permission(role.AssignPermission).SessionOnly()).as("role.unassign"), s.unassignRole)
+	handle(s, post("/authz/check", "checkPermissions", "Ask what an account may do, and why", OwnOr("me:read", role.ReadPermission)).as("permission.check"), s.checkPermissions)
 
 	// API keys
 	handle(s, post("/api-keys", "createApiKey", "Create an API key", Session().Fresh()).as("api_key.create").status(http.StatusCreated).idempotent(), s.createKey)

@@ -389,6 +389,10 @@ func (w *world) roles(t *testing.T) {
 	w.no("DELETE /roles/{id}", root, "/roles/"+unknownID, nil, 404, "not_found")
 	w.no("DELETE /roles/{id}", root, held, nil, 409, "role_in_use")
 	w.no("DELETE /roles/{id}", stale, edited, nil, 412, "precondition_failed")
+	w.ok("DELETE /roles/{id}", root, held+"?force=true&dry_run=true", nil, 200, "")
+	w.ok("PATCH /roles/{id}", root, edited+"?dry_run=true", doc{"permissions": []string{"users:read"}}, 200, "")
+	w.no("PATCH /roles/{id}", root, edited+"?dry_run=true", doc{"inherits": []string{"edited"}}, 422, "role_cycle")
+	w.no("DELETE /roles/{id}", root, held+"?dry_run=true", nil, 409, "role_in_use")
 	w.ok("GET /roles/{id}/users", root, held+"/users", nil, 200, "")
 	w.no("GET /roles/{id}/users", root, "/roles/"+unknownID+"/users", nil, 404, "not_found")
 
@@ -401,6 +405,10 @@ func (w *world) roles(t *testing.T) {
 	w.no("DELETE /permissions/{name}", root, "/permissions/users:read", nil, 409, "permission_in_use")
 
 	id, _ := w.person(t, "held")
+	w.ok("POST /authz/check", root, "", doc{"user_id": id, "permissions": []string{"audit:read", "*"}}, 200, "")
+	w.no("POST /authz/check", root, "", doc{"permissions": []string{"*:read"}}, 422, "validation_failed")
+	w.no("POST /authz/check", root, "", doc{"user_id": unknownID, "permissions": []string{"*"}}, 404, "not_found")
+	w.no("POST /authz/check", w.plain, "", doc{"user_id": id, "permissions": []string{"*"}}, 403, "permission_denied")
 	user := "/users/" + id
 	for _, list := range []string{"/roles", "/permissions"} {
 		w.ok("GET /users/{id}"+list, root, user+list, nil, 200, "")

@@ -157,7 +157,8 @@ func (w *web) missing(p string, path []string, grants func(*node) bool) *Missing
 	return &Missing{Link: LinkGrant, Roles: names}
 }
 
-func (w *web) held() []*node    { return w.starts(func(n *node) bool { return n.direct && n.live }) }
+func (w *web) held() []*node { return w.starts(func(n *node) bool { return n.direct && n.live }) }
+
 func (w *web) expired() []*node { return w.starts(func(n *node) bool { return n.direct && !n.live }) }
 
 func (w *web) starts(is func(*node) bool) []*node {
