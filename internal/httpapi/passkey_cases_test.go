@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/user-management-service/ums/internal/app/apptest"
+	"github.com/user-management-service/ums/internal/platform/mail/mailtest"
 )
 
 // MFA-07: what touches passkeys needs an authentication of the last ten minutes at the account's level.
@@ -328,7 +329,13 @@ func TestPasskeyIsASecondFactor(t *testing.T) {
 	finish(mine, key.Get(t, offer(t, s.Client))).Want(t, 401, "invalid_credentials")
 	s.POST(t, "/auth/passkeys/login", doc{"credential": key.Get(t, begin(mine))}).Want(t, 401, "invalid_credentials")
 
-	tokens := finish(mine, key.Get(t, begin(mine))).Want(t, 200)
+	ada.PATCH(t, "/users/me", doc{"locale": "de", "display_name": "Ada"}).Want(t, 200)
+	tokens := s.With("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0").POST(t, "/auth/passkeys/login",
+		doc{"mfa_token": mine, "credential": key.Get(t, begin(mine))}).Want(t, 200)
+	_, err := s.Mail.Wait(t.Context(), func(m mailtest.Message) bool { // an unfamiliar program: told in the owner's language
+		return m.To == "ada@second.test" && strings.Contains(m.Text, "Guten Tag Ada") && strings.Contains(m.Text, "Firefox")
+	})
+	require.NoError(t, err)
 	said := claims(t, tokens)
 	require.Equal(t, id, said["sub"])
 	require.Equal(t, "aal2", said["acr"])

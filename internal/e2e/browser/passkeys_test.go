@@ -4,8 +4,10 @@ package browser
 
 import (
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/user-management-service/ums/internal/app/apptest"
@@ -67,8 +69,17 @@ func TestPasskeysInARealBrowser(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, said)
 
+	// What is too old for a removal, the passkey proves again.
+	db, err := pgx.Connect(t.Context(), s.DSN)
+	require.NoError(t, err)
+	_, err = db.Exec(t.Context(), "UPDATE sessions SET auth_time = now() - interval '1 hour'")
+	require.NoError(t, err)
+	require.NoError(t, db.Close(t.Context()))
+	s.Clock.Advance(2 * time.Second) // what the service remembers of a session
 	x.do(chromedp.Click("#list button"))
 	x.says("Removed.")
 	require.Contains(t, x.eval(`document.getElementById("list").textContent`), "None yet.")
+	again := s.Admin(t).GET(t, "/audit-events?action=auth.reauthenticate").Want(t, 200)
+	require.Len(t, again.Get(t, "data"), 1)
 	require.Empty(t, x.eval(`performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.startsWith(location.origin))`), "no outside request")
 }

@@ -60,6 +60,21 @@
     return call("POST", "/auth/passkeys/login", { ...more, credential: credential.toJSON(), device_name: "Passkey page" });
   }
 
+  // fresh does what needs a recent authentication; when the last one is too old, a passkey proves its person again first.
+  async function fresh(fn) {
+    try {
+      return await fn();
+    } catch (error) {
+      if (error.problem?.code !== "reauthentication_required") throw error;
+    }
+    const options = await call("POST", "/auth/passkeys/reauthentication/options");
+    const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options.publicKey);
+    const credential = await navigator.credentials.get({ publicKey });
+    const tokens = await call("POST", "/auth/reauthenticate", { method: "passkey", credential: credential.toJSON() });
+    access = tokens.access_token;
+    return fn();
+  }
+
   async function enter(tokens) {
     access = tokens.access_token;
     const said = claims(access);
@@ -83,7 +98,7 @@
       remove.type = "button";
       remove.textContent = `Remove ${p.name}`;
       remove.addEventListener("click", busy(async () => {
-        await call("DELETE", `/auth/passkeys/${p.id}`);
+        await fresh(() => call("DELETE", `/auth/passkeys/${p.id}`));
         await list();
         say("Removed.");
         $("list-title").focus();
@@ -116,7 +131,7 @@
   }));
 
   $("register-form").addEventListener("submit", busy(async () => {
-    const options = await call("POST", "/auth/passkeys/registration/options");
+    const options = await fresh(() => call("POST", "/auth/passkeys/registration/options"));
     const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options.publicKey);
     const credential = await navigator.credentials.create({ publicKey });
     const name = $("name").value.trim();
