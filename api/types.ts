@@ -1448,7 +1448,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             /** Format: date-time */
-            last_used_at: string;
+            last_used_at: string | null;
             name: string | null;
             /** @enum {string} */
             type: "totp";

@@ -30,7 +30,7 @@ type Factor struct {
 	Name       *string    `json:"name"`
 	Confirmed  bool       `json:"confirmed" doc:"False while it waits for its first code."`
 	CreatedAt  timestamp  `json:"created_at"`
-	LastUsedAt *timestamp `json:"last_used_at"`
+	LastUsedAt *timestamp `json:"last_used_at" nullable:"true"`
 }
 
 // Factors are all of an account.
@@ -49,7 +49,7 @@ func (s *Server) listFactors(ctx context.Context, by actor.Actor, _ *struct{}) (
 	for i, f := range factors {
 		out.Data[i] = Factor{
 			ID: f.ID, Type: f.Kind, Name: f.Name, Confirmed: f.ActivatedAt != nil,
-			CreatedAt: timestamp(f.CreatedAt), LastUsedAt: (*timestamp)(f.LastUsedAt),
+			CreatedAt: timestamp(f.CreatedAt), LastUsedAt: stamp(f.LastUsedAt),
 		}
 	}
 	return &unversioned[Factors]{Body: out}, nil

@@ -100,8 +100,8 @@ func (s *Server) register() {
 	handle(s, post("/auth/passkeys/login", "loginWithPasskey", "Sign in with a passkey", Public()).as("auth.login"), s.passkeyLogin)
 	handle(s, post("/auth/passkeys/reauthentication/options", "beginPasskeyReauthentication", "Ask for what a passkey signs to prove its person again", Session().Enrolment()).as("auth.reauthenticate"), s.passkeyReauthenticationOptions)
 	handle(s, get("/auth/passkeys", "listPasskeys", "List one's own passkeys", Session().Enrolment()).as("passkey.list"), s.listPasskeys)
-	handle(s, patchTo("/auth/passkeys/{id}", "renamePasskey", "Rename a passkey", Session().Fresh().Enrolment()).as("passkey.update"), s.renamePasskey)
-	handle(s, del("/auth/passkeys/{id}", "removePasskey", "Remove a passkey", Session().Fresh().Enrolment()).as("passkey.delete"), s.removePasskey)
+	handle(s, patchTo("/auth/passkeys/{id}", "renamePasskey", "Rename a passkey", Session().Fresh()).as("passkey.update"), s.renamePasskey)
+	handle(s, del("/auth/passkeys/{id}", "removePasskey", "Remove a passkey", Session().Fresh()).as("passkey.delete"), s.removePasskey)
 
 	// Users
 	handle(s, get("/users/me", "getMe", "Read one's own account", Self("me:read", user.ReadPermission)).as("user.read"), s.getMe)
