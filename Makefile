@@ -64,6 +64,10 @@ test-browser: ## Run the tests that drive a real browser; they need Chromium or 
 bench: ## Run the benchmarks of the hot paths
 	scripts/with-database $(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: figures
+figures: ## Print the figures of signing in, with production's parameters (some minutes, on an idle machine)
+	scripts/with-database $(GO) test -tags figures -count=1 -v -run '^TestFigures' ./internal/e2e
+
 ##: Checking
 
 .PHONY: check
