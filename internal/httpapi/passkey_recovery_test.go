@@ -95,3 +95,16 @@ func TestResetOfFactorsTakesPasskeys(t *testing.T) {
 	ada = s.SignIn(t, "ada@reset.test", apptest.Password)
 	require.Equal(t, false, ada.GET(t, "/users/me").Want(t, 200).Get(t, "mfa_enabled"))
 }
+
+// Last admin: a passkey is a usable credential, and the reset of factors may not take the last one of them.
+func TestAdministratorsMayHavePasskeysOnly(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t)
+	root := s.Admin(t)
+	id, ada := s.Person(t, root, "ada@admins.test", "admin")
+	addPasskey(t, ada)
+	execute(t, s, "UPDATE users SET password_hash = NULL WHERE id = $1", id)
+	root.DELETE(t, "/users/me").Want(t, 204)
+	ada.DELETE(t, "/users/"+id+"/mfa").Want(t, 409, "last_admin")
+	ada.DELETE(t, "/users/me").Want(t, 409, "last_admin")
+}

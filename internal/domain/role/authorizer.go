@@ -113,7 +113,7 @@ func ownOf(ctx context.Context, tx postgres.Tx, by actor.Actor, h horizon) (acto
 	}
 }
 
-// KeepAnAdmin guards the last administrator: an active, verified human with a password who holds role admin directly
+// KeepAnAdmin guards the last administrator: an active, verified human with a password or a passkey who holds role admin directly
 // and without an end. Call it before a change that could cost one, and check after the change, in the same
 // transaction: check returns ErrLastAdmin when there was one and there is none any more. Until the transaction ends
 // others that call it wait.

@@ -229,7 +229,8 @@ func countAdmins(ctx context.Context, tx postgres.Tx) (int, error) {
 	err := tx.QueryRow(ctx, `
 		SELECT count(*) FROM user_roles ur JOIN users u ON u.id = ur.user_id
 		WHERE ur.role_id = $1 AND ur.expires_at IS NULL
-			AND u.kind = 'human' AND u.status = 'active' AND u.email_verified AND u.password_hash IS NOT NULL`, AdminID).Scan(&n)
+			AND u.kind = 'human' AND u.status = 'active' AND u.email_verified
+			AND (u.password_hash IS NOT NULL OR EXISTS (SELECT FROM passkeys p WHERE p.user_id = u.id))`, AdminID).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count administrators: %w", err)
 	}
