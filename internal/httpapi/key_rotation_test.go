@@ -90,3 +90,30 @@ func TestReportsOfLeaksAreLimited(t *testing.T) {
 	require.NotEmpty(t, a.Header.Get("Retry-After"))
 	s.GET(t, "/auth/config").Want(t, 200)
 }
+
+// KEY-04: a recovery by mail ends the owner's keys everywhere, also for programs that ask about them; a change by
+// somebody who knows the password does not.
+func TestKEY04_RecoveryEndsKeysAndAChangeOfThePasswordDoesNot(t *testing.T) {
+	t.Parallel()
+	a, b := clocked(t)
+	root := a.Admin(t)
+	const email = "key04@recovery.test"
+	_, ada := a.Person(t, root, email)
+	by := verifier(t, a, root)
+	text := ada.POST(t, "/api-keys", newKey()).Want(t, 201).String(t, "key")
+	key := a.Bearer(text)
+	everywhere := func(status int, code string) {
+		t.Helper()
+		for _, at := range []*apptest.Service{a, b} { // at once where it was done, a second later elsewhere
+			require.Equal(t, status, key.At(at).GET(t, "/users/me").Status)
+			require.Equal(t, code, by.At(at).POST(t, "/api-keys/verify", doc{"key": text}).Want(t, 200).String(t, "code"))
+			a.Clock.Advance(time.Second)
+		}
+	}
+	everywhere(200, "valid")
+	ada.PUT(t, "/auth/password", doc{"current_password": apptest.Password, "new_password": rightPassword}).Want(t, 204)
+	everywhere(200, "valid")
+	reset := forgotten(t, a, email, 2).Token()
+	a.POST(t, "/auth/password/reset", doc{"token": reset, "new_password": apptest.Password}).Want(t, 204)
+	everywhere(401, "revoked")
+}

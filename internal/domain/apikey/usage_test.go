@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -119,6 +120,47 @@ func TestUsageIsBoundedAndExact(t *testing.T) {
 	require.EqualValues(t, 9001, allowed)
 	require.EqualValues(t, 8001, reads)
 	require.Empty(t, report.UnusedScopes)
+}
+
+// A process that is killed loses at most what it counted since the last interval: everything older has been written.
+func TestUsageIsWrittenEveryFiveSeconds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db := &writes{}
+		u := apikey.NewUsage(db, clock.System{}, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			u.Run(ctx)
+		}()
+		for i := range 3 {
+			u.Record(used(id.New(), "a secret", netip.Addr{}, ""), "docs:read")
+			require.Equal(t, 1, u.Pending())
+			<-time.After(5 * time.Second)
+			synctest.Wait()
+			require.Zero(t, u.Pending())
+			require.EqualValues(t, i+1, db.n.Load())
+		}
+		for i := range 8192 { // a full batch does not wait
+			u.Record(used(id.New(), strconv.Itoa(i), netip.Addr{}, ""))
+		}
+		synctest.Wait()
+		require.Zero(t, u.Pending())
+		cancel()
+		<-done
+	})
+}
+
+// writes counts statements.
+type writes struct {
+	postgres.DB
+	n atomic.Int64
+}
+
+func (w *writes) Exec(context.Context, string, ...any) (pgconn.CommandTag, error) {
+	w.n.Add(1)
+	return pgconn.CommandTag{}, nil
 }
 
 // failing is a database that can be away.
