@@ -75,7 +75,7 @@ func (a *adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
 			if route.direct != nil && route.direct(w, r, callFrom(r.Context())) {
 				return
 			}
-			ctx := exchange{humaContext: humachi.NewContext(op, r, w), w: w}
+			ctx := exchange{humaContext: humachi.NewContext(op, r, w), w: w, progress: callFrom(r.Context()).progress}
 			handler(&ctx)
 			ctx.finish()
 		})
@@ -88,12 +88,14 @@ func (a *adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.router.S
 // humaContext is embedded under a name that leaves the method Context free.
 type humaContext = huma.Context
 
-// exchange is huma's context with a response that goes out in one piece, with its length.
+// exchange is huma's context with a response that goes out in one piece, with its length, unless it is a stream.
 type exchange struct {
 	humaContext
 	w      http.ResponseWriter
 	status int
 	sent   bool
+
+	progress *progress // of a stream, else nil
 }
 
 // Unwrap lets humachi find its own context.
@@ -116,8 +118,16 @@ func (x *exchange) Status() int { return x.status }
 // BodyWriter implements huma.Context.
 func (x *exchange) BodyWriter() io.Writer { return x }
 
-// Write sends the whole body: our format writes once.
+// Write sends the whole body: our format writes once. Of a stream it sends a part.
 func (x *exchange) Write(p []byte) (int, error) {
+	if x.progress != nil {
+		x.finish()
+		n, err := x.w.Write(p)
+		if err == nil {
+			x.progress.step()
+		}
+		return n, err
+	}
 	if !x.sent {
 		x.w.Header()["Content-Length"] = []string{strconv.Itoa(len(p))}
 		x.finish()

@@ -94,8 +94,8 @@ func encodeEvent(e audit.Recorded) AuditEvent {
 	return b
 }
 
-type eventListInput struct {
-	Paging
+// EventFilter narrows a list of events, and orders it.
+type EventFilter struct {
 	ActorID    string    `query:"actor_id" format:"uuid"`
 	TargetID   string    `query:"target_id" format:"uuid"`
 	TargetType string    `query:"target_type" maxLength:"100"`
@@ -107,11 +107,16 @@ type eventListInput struct {
 	Sort       string    `query:"sort" enum:"time,-time" default:"-time"`
 }
 
+type eventListInput struct {
+	Paging
+	EventFilter
+}
+
 // filter reads what huma cannot: all faults in one answer.
-func (in *eventListInput) filter() (audit.Filter, error) {
+func (in *EventFilter) filter() (audit.Filter, error) {
 	f := audit.Filter{
 		TargetType: in.TargetType, Action: in.Action, Outcome: audit.Outcome(in.Outcome), From: in.From, To: in.To,
-		Limit: in.Limit + 1, Ascending: in.Sort == "time",
+		Ascending: in.Sort == "time",
 	}
 	var v fault.Validation
 	for _, q := range []struct {
@@ -145,7 +150,31 @@ func (s *Server) listEvents(ctx context.Context, by actor.Actor, in *eventListIn
 	if f.After, err = in.after(s, by, route, binding...); err != nil {
 		return nil, err
 	}
+	f.Limit = in.Limit + 1
 	events, err := s.Audit.List(ctx, by, f)
+	if err != nil {
+		return nil, err
+	}
+	return list(ctx, s, by, &in.Paging, route, binding, events,
+		func(e audit.Recorded) []string { return page.Position{Time: e.Time, ID: e.ID}.Keys() }, encodeEvent), nil
+}
+
+type ownEventsInput struct {
+	Paging
+	From time.Time `query:"from" doc:"At this time or later."`
+	To   time.Time `query:"to" doc:"Before this time."`
+	Sort string    `query:"sort" enum:"time,-time" default:"-time"`
+}
+
+func (s *Server) listMyEvents(ctx context.Context, by actor.Actor, in *ownEventsInput) (*listing[AuditEvent], error) {
+	const route = "GET /users/me/audit-events"
+	f := audit.Filter{From: in.From, To: in.To, Ascending: in.Sort == "time", Limit: in.Limit + 1}
+	binding := []string{in.Sort, in.From.UTC().Format(time.RFC3339Nano), in.To.UTC().Format(time.RFC3339Nano)}
+	var err error
+	if f.After, err = in.after(s, by, route, binding...); err != nil {
+		return nil, err
+	}
+	events, err := s.Audit.Own(ctx, by, f)
 	if err != nil {
 		return nil, err
 	}

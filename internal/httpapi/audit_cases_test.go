@@ -58,7 +58,7 @@ func TestAUD02_EveryEffectAndEveryRefusalIsOneEvent(t *testing.T) {
 		sent.by = r.by.With("User-Agent", fmt.Sprintf("auditee/%d", len(done)))
 		a := sent.run(t, fmt.Sprintf("audited-%08d", len(done)))
 		done, answers = append(done, r), append(answers, a)
-		if r.success() && len(a.Body) > 0 {
+		if r.success() && a.Header.Get("Content-Type") == "application/json" {
 			for _, field := range []string{"key", "access_token", "refresh_token", "registration_id"} {
 				if text := a.String(t, field); text != "" {
 					w.secrets = append(w.secrets, text)
@@ -119,7 +119,7 @@ func (e recorded) succeeded(t *testing.T, r row, a *apptest.Answer) {
 		require.Equal(t, "user", e.ActorType, r.route)
 		require.NotNil(t, e.ActorID, r.route)
 	}
-	if e.TargetType != "permission" { // it has a name and no id
+	if e.TargetType != "permission" && e.TargetType != "audit_event" { // it has a name and no id, or there are many
 		require.NotNil(t, e.TargetID, r.route)
 	}
 	if id := a.Header.Get("Location"); id != "" && e.TargetID != nil {

@@ -27,6 +27,9 @@ type Route struct {
 	Limit        ratelimit.Rate
 	Form         []string // the body is a form with these parameters, not JSON
 	Picture      bool     // the body is a picture
+	Stream       bool     // no total time: see progress
+
+	content map[string]*huma.MediaType // of a stream, by media type
 
 	query  []string // the query parameters that it has
 	prefix string   // of further ones, whose names follow from data; "" = none

@@ -41,6 +41,8 @@ type call struct {
 
 	byCookie bool // the refresh token came in the cookie
 
+	progress *progress // of a stream, else nil
+
 	request *http.Request
 }
 
@@ -107,8 +109,8 @@ func (s *Server) serve(route *Route, w http.ResponseWriter, r *http.Request, nex
 	}
 	w.Header()["Cache-Control"] = []string{cache}
 	c := &call{server: s, route: route, header: w.Header(), request: r}
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), callKey{}, c), requestTimeout)
-	defer cancel()
+	ctx, end := c.bound(context.WithValue(r.Context(), callKey{}, c), w)
+	defer end()
 	r = r.WithContext(ctx)
 	if err := s.admit(c, w, r); err != nil {
 		s.problems.Write(w, r, s.refused(ctx, c, err))
@@ -119,6 +121,16 @@ func (s *Server) serve(route *Route, w http.ResponseWriter, r *http.Request, nex
 		return
 	}
 	c.slot.serve(s, w, r, next)
+}
+
+// bound gives the request its time.
+func (c *call) bound(ctx context.Context, w http.ResponseWriter) (context.Context, func()) {
+	if !c.route.Stream {
+		return context.WithTimeout(ctx, requestTimeout)
+	}
+	ctx, p, end := stream(ctx, w)
+	c.progress = p
+	return ctx, end
 }
 
 func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) error {

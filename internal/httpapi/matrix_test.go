@@ -58,6 +58,7 @@ GET    /users/me                          own          me:read users:read
 PATCH  /users/me                          own          me:write
 DELETE /users/me                          own          -
 GET    /users/me/permissions              own          me:read users:read
+GET    /users/me/audit-events             session      -
 GET    /users                             users:read   users:read
 POST   /users                             users:write  users:write
 GET    /users/{id}                        users:read   users:read
@@ -106,6 +107,7 @@ DELETE /api-keys/{id}                     own          -
 POST   /api-keys/{id}/rotate              own          -
 GET    /api-keys/{id}/usage               own          -
 GET    /audit-events                      audit:read   audit:read
+GET    /audit-events/export               audit:read   audit:read
 GET    /audit-events/{id}                 audit:read   audit:read
 `
 

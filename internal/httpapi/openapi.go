@@ -20,6 +20,9 @@ func describe(op *huma.Operation, r *Route) {
 		Content:     map[string]*huma.MediaType{problem.ContentType: {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}},
 	}
 	op.Responses = map[string]*huma.Response{"4XX": refusal, "5XX": refusal}
+	if r.Stream {
+		op.Responses[strconv.Itoa(r.Status)] = &huma.Response{Description: "A stream, read as it is written; one that was cut off ends without its last chunk.", Content: r.content}
+	}
 	switch {
 	case r.Policy.access == open:
 		op.Security = []map[string][]string{}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/profile"
@@ -59,6 +61,15 @@ func (r Route) directly(h func(http.ResponseWriter, *http.Request, *call) bool) 
 // cacheable answers hold nothing personal.
 func (r Route) cacheable(control string) Route { r.Cacheable = control; return r }
 
+// streams routes answer with as much as there is, in one of these media types.
+func (r Route) streams(content map[string]*huma.Schema) Route {
+	r.Stream, r.content = true, map[string]*huma.MediaType{}
+	for media, schema := range content {
+		r.content[media] = &huma.MediaType{Schema: schema}
+	}
+	return r
+}
+
 // filters takes query parameters that begin so, besides those of its input; detail says what they mean.
 func (r Route) filters(prefix, detail string) Route { r.prefix, r.detail = prefix, detail; return r }
 
@@ -107,6 +118,7 @@ func (s *Server) register() {
 	handle(s, get("/users/me", "getMe", "Read one's own account", Self("me:read", user.ReadPermission)).as("user.read"), s.getMe)
 	handle(s, patchTo("/users/me", "updateMe", "Change one's own account", Self("me:write")).as("user.update"), s.updateMe)
 	handle(s, del("/users/me", "deleteMe", "Delete one's own account", Session().Fresh()).as("user.delete"), s.deleteMe)
+	handle(s, get("/users/me/audit-events", "listMyAuditEvents", "List the audit events of one's own", Session()).as("audit_event.list"), s.listMyEvents)
 	handle(s, get("/users", "listUsers", "List users", Permission(user.ReadPermission)).as("user.list"), s.listUsers)
 	handle(s, post("/users", "createUser", "Create a user", Permission(user.WritePermission)).as("user.create").status(http.StatusCreated).idempotent(), s.createUser)
 	handle(s, get("/users/{id}", "getUser", "Read a user", Permission(user.ReadPermission)).as("user.read"), s.getUser)
@@ -166,5 +178,6 @@ func (s *Server) register() {
 
 	// Audit
 	handle(s, get("/audit-events", "listAuditEvents", "List audit events", Permission(audit.ReadPermission)).as("audit_event.list"), s.listEvents)
+	handle(s, get("/audit-events/export", "exportAuditEvents", "Export audit events", Permission(audit.ReadPermission)).as("audit_event.export").streams(eventExport()), s.exportEvents)
 	handle(s, get("/audit-events/{id}", "getAuditEvent", "Read an audit event", Permission(audit.ReadPermission)).as("audit_event.read"), s.getEvent)
 }

@@ -204,6 +204,7 @@ var contract = sync.OnceValues(func() (routers.Router, error) {
 	if err != nil {
 		return nil, err
 	}
+	openapi3filter.RegisterBodyDecoder("application/x-ndjson", openapi3filter.PlainBodyDecoder)
 	spec, err := openapi3.NewLoader().LoadFromData(doc)
 	if err != nil {
 		return nil, err

@@ -68,10 +68,12 @@ type Filter struct {
 	Limit     int
 }
 
-const columns = `
+const selected = `
 	e.id, e.time, e.action, e.outcome, e.actor_type, e.actor_id, a.label, e.target_type, e.target_id, t.label,
 	t.changes, t.reason, a.ip, a.user_agent, e.request_id,
-	1 + (e.actor_commitment IS NOT NULL AND a.salt IS NULL)::int + (e.target_commitment IS NOT NULL AND t.salt IS NULL)::int
+	1 + (e.actor_commitment IS NOT NULL AND a.salt IS NULL)::int + (e.target_commitment IS NOT NULL AND t.salt IS NULL)::int`
+
+const columns = selected + `
 	FROM audit_events e
 	LEFT JOIN audit_personal a ON a.event_id = e.id AND a.subject_role = 'actor' AND a.event_time = e.time
 	LEFT JOIN audit_personal t ON t.event_id = e.id AND t.subject_role = 'target' AND t.event_time = e.time`

@@ -1,0 +1,65 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// stallTimeout is how long a stream may make no progress. In all it may take as long as it needs.
+const stallTimeout = 30 * time.Second
+
+var errStalled = errors.New("the stream made no progress")
+
+// progress keeps a stream alive as long as something happens: each step puts off the deadlines of the connection, which
+// are otherwise the server's for a whole request, and the end of the context.
+type progress struct {
+	conn  *http.ResponseController
+	timer *time.Timer
+}
+
+// stream returns the context of a stream, which ends when nothing has happened for stallTimeout.
+func stream(ctx context.Context, w http.ResponseWriter) (context.Context, *progress, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	p := &progress{conn: http.NewResponseController(w), timer: time.AfterFunc(stallTimeout, func() { cancel(errStalled) })}
+	p.step()
+	return ctx, p, func() { p.timer.Stop(); cancel(nil) }
+}
+
+// step notes progress. A writer without deadlines, as tests have, goes without.
+func (p *progress) step() {
+	end := time.Now().Add(stallTimeout)
+	_ = p.conn.SetReadDeadline(end) // net/http reads ahead, and ends the request when that times out
+	_ = p.conn.SetWriteDeadline(end)
+	p.timer.Reset(stallTimeout)
+}
+
+// streamed is an answer that is written while it is read from the database, in batches.
+type streamed struct {
+	Body func(huma.Context)
+}
+
+// streaming answers with what write produces. Whatever can be refused has been refused before: an error of write, or
+// its panic, cuts the connection, so that nobody takes half an answer for a whole one. file is the name under which a
+// browser saves it.
+func (s *Server) streaming(media, file string, write func(ctx context.Context, w io.Writer) error) *streamed {
+	return &streamed{Body: func(hc huma.Context) {
+		hc.SetHeader("Content-Type", media)
+		hc.SetHeader("Content-Disposition", `attachment; filename="`+file+`"`)
+		hc.SetStatus(http.StatusOK)
+		ctx := hc.Context()
+		if requestFrom(ctx).Method == http.MethodHead {
+			return
+		}
+		if err := write(ctx, hc.BodyWriter()); err != nil {
+			if ctx.Err() == nil {
+				s.Log.ErrorContext(ctx, "answer cut off", "error", err, "route", callFrom(ctx).route.Path)
+			}
+			panic(http.ErrAbortHandler)
+		}
+	}}
+}
