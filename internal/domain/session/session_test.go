@@ -149,6 +149,24 @@ func TestCreate(t *testing.T) {
 	}
 }
 
+// A sign-in that began before the first factor was enrolled does not end after it: a password alone opens nothing then,
+// whoever looked at the account when (MFA-06).
+func TestMFA06_NoSignInOutrunsAnEnrolment(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	user := b.account()
+	n := session.New{Assurance: session.ByPassword(), UserID: user, AuthEpoch: 1, PasswordHash: new(hash)}
+	b.exec("UPDATE users SET mfa_enabled = true WHERE id = $1", user)
+	_, ok := b.create(n)
+	require.False(t, ok)
+	require.Zero(t, b.count("SELECT count(*) FROM sessions WHERE user_id = $1", user))
+	n.Assurance = session.WithSecond(n.AMR, "otp")
+	o, ok := b.create(n)
+	require.True(t, ok)
+	require.Equal(t, session.AAL2, o.Grant.ACR)
+	require.Equal(t, []string{"pwd", "otp", "mfa"}, o.Grant.AMR)
+}
+
 // A sign-in is unfamiliar when its program and network are a new pair of an account that has signed in before; of parallel
 // ones one is.
 func TestUnfamiliar(t *testing.T) {
