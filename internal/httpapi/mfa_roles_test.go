@@ -16,6 +16,7 @@ import (
 var enrolmentRoutes = strings.Split(strings.TrimSpace(`
 POST /auth/logout
 POST /auth/reauthenticate
+POST /auth/passkeys/reauthentication/options
 GET /auth/mfa/factors
 GET /auth/passkeys
 POST /auth/mfa/totp
