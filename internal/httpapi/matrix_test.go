@@ -341,6 +341,8 @@ func TestAZ01_RefusalsTellNothingOfIDs(t *testing.T) {
 		require.Equal(t, "api_keys:read", a.String(t, "required"))
 		a = anns.POST(t, "/api-keys", newKey(doc{"user_id": id})).Want(t, 403, "permission_denied")
 		require.Equal(t, "api_keys:write", a.String(t, "required"))
+		a = anns.POST(t, "/authz/check", doc{"user_id": id, "permissions": []string{"me:read"}}).Want(t, 403, "permission_denied")
+		require.Equal(t, "roles:read", a.String(t, "required"))
 		anns.GET(t, "/audit-events?actor_id="+id).Want(t, 403, "permission_denied")
 	}
 }

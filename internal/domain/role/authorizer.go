@@ -91,6 +91,33 @@ func checkAgainst(ctx context.Context, tx postgres.Tx, by actor.Actor, user id.I
 	return checkWithin(ctx, tx, by, theirs, now)
 }
 
+// checkHolders refuses, with actor.ErrEscalation, to change a role in the hands of somebody whom CheckTarget keeps from the
+// caller: else an edit or a deletion would take from him what an unassignment may not.
+func (Authorizer) checkHolders(ctx context.Context, tx postgres.Tx, by actor.Actor, role id.ID) error {
+	if by.Kind == actor.System {
+		return nil
+	}
+	own, err := ownOf(ctx, tx, by, now)
+	if err != nil || own.Has(actor.All) {
+		return err
+	}
+	all, err := contents(ctx, tx)
+	if err != nil {
+		return err
+	}
+	var above []id.ID
+	for r, c := range all {
+		if slices.ContainsFunc(c.permissions, func(p string) bool { return touchesBuiltin(p) && !own.Has(p) }) {
+			above = append(above, r)
+		}
+	}
+	held, err := heldBeside(ctx, tx, role, above, by.UserID)
+	if err == nil && held {
+		err = actor.ErrEscalation
+	}
+	return err
+}
+
 // ownOf returns what the caller may do. Nobody may do nothing.
 func ownOf(ctx context.Context, tx postgres.Tx, by actor.Actor, h horizon) (actor.Permissions, error) {
 	switch by.Kind {
@@ -113,8 +140,8 @@ func ownOf(ctx context.Context, tx postgres.Tx, by actor.Actor, h horizon) (acto
 	}
 }
 
-// KeepAnAdmin guards the last administrator: an active, verified human with a password or a passkey who holds role admin directly
-// and without an end. Call it before a change that could cost one, and check after the change, in the same
+// KeepAnAdmin guards the last administrator: an active, verified human with a password or a passkey who holds role
+// admin directly and without an end. Call it before a change that could cost one, and check after the change, in the same
 // transaction: check returns ErrLastAdmin when there was one and there is none any more. Until the transaction ends
 // others that call it wait.
 func (Authorizer) KeepAnAdmin(ctx context.Context, tx postgres.Tx) (check func(ctx context.Context) error, err error) {

@@ -55,6 +55,30 @@ func holdersAlike(ctx context.Context, tx postgres.Tx, role id.ID) ([]alike, err
 	return groups, nil
 }
 
+// heldBeside says whether an account other than this one holds a role, directly or by inheritance, and one of these others
+// directly. It looks at the holders of the others, who are few when they are those above somebody.
+func heldBeside(ctx context.Context, tx postgres.Tx, role id.ID, others []id.ID, but id.ID) (bool, error) {
+	var held bool
+	err := tx.QueryRow(ctx, `
+		WITH RECURSIVE heir (role_id) AS (
+			SELECT $1::uuid
+			UNION
+			SELECT ri.role_id FROM heir JOIN role_inherits ri ON ri.inherits_id = heir.role_id
+		)
+		SELECT EXISTS (
+			SELECT FROM user_roles o JOIN users u ON u.id = o.user_id
+			WHERE o.role_id = ANY($2) AND (o.expires_at IS NULL OR o.expires_at > now()) AND u.id <> $3
+				AND (EXISTS (SELECT FROM user_roles h JOIN heir ON heir.role_id = h.role_id
+						WHERE h.user_id = u.id AND (h.expires_at IS NULL OR h.expires_at > now()))
+					OR u.kind = 'human' AND u.status IN ('active', 'suspended', 'deleting')
+						AND EXISTS (SELECT FROM heir WHERE role_id = '00000000-0000-7000-8000-000000000002')))`,
+		role, others, but).Scan(&held)
+	if err != nil {
+		return false, fmt.Errorf("look for holders above the caller: %w", err)
+	}
+	return held, nil
+}
+
 // contents returns what every role gives now, by id.
 func contents(ctx context.Context, tx postgres.Tx) (map[id.ID]content, error) {
 	rows, err := tx.Query(ctx, `

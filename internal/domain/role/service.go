@@ -82,7 +82,7 @@ func (s *Service) Create(ctx context.Context, by actor.Actor, n New, keep idempo
 
 // Update changes a role, for everyone who holds it, and returns it. ifMatch is the version that the caller knows, or
 // nil. Needs roles:write. What the role holds before and after must lie within the caller's own set, and what is added
-// within what he holds for good. The faults: not found, actor.ErrEscalation, fault.ErrPrecondition, ErrSystemRole (role
+// within what he holds for good; and nobody who holds it may hold a built-in permission that he lacks. The faults: not found, actor.ErrEscalation, fault.ErrPrecondition, ErrSystemRole (role
 // admin), ErrRoleCycle, validation.
 func (s *Service) Update(ctx context.Context, by actor.Actor, role id.ID, p Patch, ifMatch *int64) (Role, error) {
 	if !by.May(WritePermission) {
@@ -143,7 +143,7 @@ func (s *Service) update(
 }
 
 // Delete removes a role. One that is held or inherited needs force, which takes it away everywhere. Needs roles:write,
-// and a role whose content lies within the caller's own set. The faults: not found, actor.ErrEscalation,
+// and what Update needs of the role as it is. The faults: not found, actor.ErrEscalation,
 // fault.ErrPrecondition, ErrSystemRole, ErrRoleInUse.
 func (s *Service) Delete(ctx context.Context, by actor.Actor, role id.ID, force bool, ifMatch *int64) error {
 	if !by.May(WritePermission) {
@@ -196,6 +196,9 @@ func (s *Service) lockToEdit(
 		return Role{}, nil, err
 	}
 	if err := s.CheckOwn(ctx, tx, by, content); err != nil {
+		return Role{}, nil, err
+	}
+	if err := s.checkHolders(ctx, tx, by, role); err != nil {
 		return Role{}, nil, err
 	}
 	if ifMatch != nil && *ifMatch != r.Version {
