@@ -1011,6 +1011,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/users/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Export everything that is kept of oneself */
+        get: operations["exportMe"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users/me/permissions": {
         parameters: {
             query?: never;
@@ -1885,6 +1902,20 @@ export interface components {
         };
         PermissionDecisions: {
             results: components["schemas"]["PermissionDecision"][];
+        };
+        PersonalData: {
+            account: components["schemas"]["User"];
+            api_keys: components["schemas"]["APIKey"][];
+            /** @description What GET /users/me/audit-events lists. */
+            audit_events: components["schemas"]["AuditEvent"][];
+            /** Format: date-time */
+            exported_at: string;
+            factors: components["schemas"]["Factors"];
+            passkeys: components["schemas"]["Passkey"][];
+            permissions: components["schemas"]["EffectivePermission"][];
+            profile: components["schemas"]["Profile"];
+            roles: components["schemas"]["HeldRole"][];
+            sessions: components["schemas"]["ActiveSession"][];
         };
         /** @description A problem (RFC 9457). Some codes add members, such as required or policy. */
         Problem: {
@@ -5679,6 +5710,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PageAuditEvent"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem (RFC 9457). */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    exportMe: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Answer 304 when the resource still has this ETag. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A stream, read as it is written; one that was cut off ends without its last chunk. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonalData"];
                 };
             };
             /** @description A problem (RFC 9457). */

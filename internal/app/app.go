@@ -229,6 +229,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		sessions.Sweep, factors.Sweep, passkeys.Sweep, proofs.Sweep, limits.Sweep, a.signing.Sweep, keys.SweepUsage,
 		func(ctx context.Context) error { _, err := store.Sweep(ctx); return err },
 		func(ctx context.Context) error { _, err := a.accounts.PurgeDue(ctx); return err },
+		func(ctx context.Context) error { return audit.EraseLate(ctx, a.pool) },
 	)
 
 	a.api, err = httpapi.New(httpapi.Deps{

@@ -9,8 +9,12 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/user-management-service/ums/internal/domain/apikey"
+	"github.com/user-management-service/ums/internal/domain/auth"
+	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/httpapi/middleware"
 	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/idempotency"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/ratelimit"
@@ -43,7 +47,7 @@ func (s *Server) takeSlot(c *call, r *http.Request) error {
 		caller = string(c.actor.Kind) + " " + c.actor.ID().String()
 	}
 	held, replay, err := s.Idempotency.Begin(r.Context(), idempotency.Request{
-		Caller: caller, Route: c.route.Method + " " + strings.TrimPrefix(r.URL.Path, basePath), Key: values[0], Body: c.body,
+		Caller: caller, Person: c.actor.UserID, Route: c.route.Method + " " + strings.TrimPrefix(r.URL.Path, basePath), Key: values[0], Body: c.body,
 	})
 	if err != nil {
 		return err
@@ -121,6 +125,21 @@ func keep[T, B any](ctx context.Context, encode func(T) *single[B]) idempotency.
 		if status == 0 {
 			status = c.route.Status
 		}
-		return c.slot.held.Keep(ctx, tx, idempotency.Answer{Status: status, Content: content})
+		return c.slot.held.Keep(ctx, tx, idempotency.Answer{Status: status, Content: content, Subject: subject(result)})
 	}
+}
+
+// subject is the account that a result is about.
+func subject(result any) id.ID {
+	switch r := result.(type) {
+	case *user.User:
+		return r.ID
+	case apikey.Created:
+		return r.UserID
+	case auth.Registered:
+		if r.User != nil {
+			return r.User.ID
+		}
+	}
+	return id.Nil
 }

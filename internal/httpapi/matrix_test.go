@@ -59,6 +59,7 @@ PATCH  /users/me                          own          me:write
 DELETE /users/me                          own          -
 GET    /users/me/permissions              own          me:read users:read
 GET    /users/me/audit-events             session      -
+GET    /users/me/export                   session      -
 GET    /users                             users:read   users:read
 POST   /users                             users:write  users:write
 GET    /users/{id}                        users:read   users:read

@@ -118,6 +118,7 @@ func (s *Server) register() {
 	handle(s, get("/users/me", "getMe", "Read one's own account", Self("me:read", user.ReadPermission)).as("user.read"), s.getMe)
 	handle(s, patchTo("/users/me", "updateMe", "Change one's own account", Self("me:write")).as("user.update"), s.updateMe)
 	handle(s, del("/users/me", "deleteMe", "Delete one's own account", Session().Fresh()).as("user.delete"), s.deleteMe)
+	handle(s, get("/users/me/export", "exportMe", "Export everything that is kept of oneself", Session()).as("user.export").streams(s.personalData()), s.exportMe)
 	handle(s, get("/users/me/audit-events", "listMyAuditEvents", "List the audit events of one's own", Session()).as("audit_event.list"), s.listMyEvents)
 	handle(s, get("/users", "listUsers", "List users", Permission(user.ReadPermission)).as("user.list"), s.listUsers)
 	handle(s, post("/users", "createUser", "Create a user", Permission(user.WritePermission)).as("user.create").status(http.StatusCreated).idempotent(), s.createUser)

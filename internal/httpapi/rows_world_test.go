@@ -465,6 +465,7 @@ func (w *world) audit(t *testing.T) {
 	w.no("GET /audit-events", w.root, "/audit-events?cursor=x", nil, 400, "invalid_cursor")
 	w.ok("GET /audit-events/export", w.root, "/audit-events/export?format=csv&action=user.create", nil, 200, "audit_event.export audit_event")
 	w.no("GET /audit-events/export", w.root, "/audit-events/export?format=xml", nil, 422, "validation_failed")
+	w.ok("GET /users/me/export", w.plain, "", nil, 200, "user.export user")
 	w.ok("GET /users/me/audit-events", w.plain, "/users/me/audit-events?limit=3", nil, 200, "")
 	w.no("GET /users/me/audit-events", w.plain, "/users/me/audit-events?cursor=x", nil, 400, "invalid_cursor")
 	event := w.root.GET(t, "/audit-events?limit=1").Want(t, 200).String(t, "data.0.id")

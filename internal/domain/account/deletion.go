@@ -11,6 +11,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/idempotency"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 )
 
@@ -77,6 +78,9 @@ func (s *Service) purge(ctx context.Context, tx postgres.Tx, by actor.Actor, of 
 		}
 	}
 	if err := user.Remove(ctx, tx, of); err != nil {
+		return err
+	}
+	if err := idempotency.Forget(ctx, tx, of); err != nil {
 		return err
 	}
 	if err := audit.Erase(ctx, tx, of); err != nil {

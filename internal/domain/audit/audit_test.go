@@ -282,3 +282,35 @@ func TestFiltersAndWalk(t *testing.T) {
 		require.Len(t, seen, 5)
 	}
 }
+
+// Requests that were under way at an erasure may record of the person after it: that goes too, once no such request is
+// left, and the person is forgotten with it.
+func TestErasingWhatIsRecordedLate(t *testing.T) {
+	t.Parallel()
+	pool := open(t)
+	by, other := caller(), caller()
+	record := func(by actor.Actor) {
+		t.Helper()
+		require.NoError(t, audit.Record(t.Context(), pool, by, audit.Event{Action: "user.read", Outcome: audit.Denied}))
+	}
+	held := func() (n int) {
+		t.Helper()
+		require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM audit_personal WHERE label IS NOT NULL`).Scan(&n))
+		return n
+	}
+	record(by)
+	record(other)
+	for range 2 { // who is erased twice is erased
+		require.NoError(t, pool.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) error { return audit.Erase(ctx, tx, by.UserID) }))
+	}
+	record(by)
+	require.NoError(t, audit.EraseLate(t.Context(), pool))
+	require.Equal(t, 2, held(), "not yet: more may come")
+	_, err := pool.Exec(t.Context(), `UPDATE audit_erasures SET erased_at = now() - interval '61 seconds'`)
+	require.NoError(t, err)
+	require.NoError(t, audit.EraseLate(t.Context(), pool))
+	require.Equal(t, 1, held())
+	var noted int
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM audit_erasures`).Scan(&noted))
+	require.Zero(t, noted)
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/idempotency"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 )
 
@@ -140,6 +141,9 @@ func (s *Service) UndoEmailChange(ctx context.Context, by actor.Actor, token str
 func (s *Service) evictClaim(ctx context.Context, tx postgres.Tx, by actor.Actor, of id.ID, norm string) error {
 	claim, err := removeClaim(ctx, tx, norm, of)
 	if err != nil || claim == id.Nil {
+		return err
+	}
+	if err := idempotency.Forget(ctx, tx, claim); err != nil {
 		return err
 	}
 	if err := audit.Erase(ctx, tx, claim); err != nil {

@@ -38,6 +38,12 @@ func (s *Service) RolesOf(ctx context.Context, by actor.Actor, user id.ID) ([]As
 	return held, err
 }
 
+// MyRoles returns the roles that the caller's account holds directly, by name.
+func (s *Service) MyRoles(ctx context.Context, by actor.Actor) ([]Assignment, error) {
+	held, _, err := assignments(ctx, s.pool, by.UserID)
+	return held, err
+}
+
 // PermissionsOf returns what an account may do, with the roles that each permission comes from. Needs roles:read.
 func (s *Service) PermissionsOf(ctx context.Context, by actor.Actor, user id.ID) ([]Source, error) {
 	if !by.May(ReadPermission) {

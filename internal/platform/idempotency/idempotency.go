@@ -42,6 +42,7 @@ func (errLeaseLost) Error() string {
 // Request is what a client may repeat.
 type Request struct {
 	Caller string // who asks; another caller's key is another key
+	Person id.ID  // the account that asks; Nil: nobody is signed in
 	Route  string // method and pattern
 	Key    string // the client's
 	Body   []byte
@@ -51,6 +52,7 @@ type Request struct {
 type Answer struct {
 	Status  int
 	Content []byte
+	Subject id.ID // the account that it is about; Nil: none
 }
 
 // Store keeps answers for 24 hours. Nothing in its table can be read without the master key: keys and bodies are there
@@ -70,6 +72,7 @@ type Slot struct {
 	key    []byte
 	aad    []byte
 	holder id.ID
+	person id.ID
 }
 
 // Begin takes the slot of a request that is new, or returns the answer that its first copy got. It refuses with
@@ -77,7 +80,7 @@ type Slot struct {
 // work. One statement, which waits for no other request.
 func (s *Store) Begin(ctx context.Context, r Request) (*Slot, *Answer, error) {
 	key := s.ring.MAC(purpose, []byte(r.Caller), []byte(r.Route), []byte(r.Key))
-	slot := &Slot{store: s, key: key, aad: append(key[:len(key):len(key)], r.Caller...), holder: id.New()}
+	slot := &Slot{store: s, key: key, aad: append(key[:len(key):len(key)], r.Caller...), holder: id.New(), person: r.Person}
 	found, err := take(ctx, s.db, key, s.ring.MAC(purpose, key, r.Body), slot.holder)
 	switch {
 	case err != nil:
@@ -102,7 +105,9 @@ func (s *Store) Begin(ctx context.Context, r Request) (*Slot, *Answer, error) {
 // Keep stores the answer with tx, the transaction of the effect. It fails, and so must the transaction, when the lease
 // has meanwhile gone to a repeat: otherwise the effect would happen twice.
 func (s *Slot) Keep(ctx context.Context, tx postgres.Tx, a Answer) error {
-	ours, err := keep(ctx, tx, s.key, s.holder, a.Status, s.store.ring.Seal(purpose, s.aad, a.Content))
+	ours, err := keep(ctx, tx, row{
+		key: s.key, holder: s.holder, status: a.Status, answer: s.store.ring.Seal(purpose, s.aad, a.Content), caller: s.person, subject: a.Subject,
+	})
 	if err != nil {
 		return err
 	}

@@ -54,15 +54,33 @@ func take(ctx context.Context, db postgres.DB, key, fingerprint []byte, holder i
 	return f, nil
 }
 
-func keep(ctx context.Context, tx postgres.Tx, key []byte, holder id.ID, status int, answer []byte) (bool, error) {
+// row is a kept answer.
+type row struct {
+	key             []byte
+	holder          id.ID
+	status          int
+	answer          []byte
+	caller, subject id.ID // Nil: none
+}
+
+func keep(ctx context.Context, tx postgres.Tx, r row) (bool, error) {
 	tag, err := tx.Exec(ctx, `
-		UPDATE idempotency_keys SET status = $3, answer = $4, expires_at = now() + $5::interval
+		UPDATE idempotency_keys SET status = $3, answer = $4, expires_at = now() + $5::interval,
+			caller_id = nullif($6, '00000000-0000-0000-0000-000000000000'::uuid), subject_id = nullif($7, '00000000-0000-0000-0000-000000000000'::uuid)
 		WHERE key = $1 AND holder = $2`,
-		key, holder, status, answer, kept)
+		r.key, r.holder, r.status, r.answer, kept, r.caller, r.subject)
 	if err != nil {
 		return false, fmt.Errorf("keep idempotent answer: %w", err)
 	}
 	return tag.RowsAffected() == 1, nil
+}
+
+// Forget deletes the answers that a person got, and those about him. Their repeats are new requests.
+func Forget(ctx context.Context, tx postgres.Tx, person id.ID) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM idempotency_keys WHERE caller_id = $1 OR subject_id = $1`, person); err != nil {
+		return fmt.Errorf("forget idempotent answers: %w", err)
+	}
+	return nil
 }
 
 func release(ctx context.Context, db postgres.DB, key []byte, holder id.ID) error {
