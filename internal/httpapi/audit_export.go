@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -54,7 +53,8 @@ func (s *Server) exportEvents(ctx context.Context, by actor.Actor, in *eventExpo
 		media, file, begin = mediaCSV+"; charset=utf-8", "audit-events.csv", eventCells
 	}
 	return s.streaming(media, file, func(ctx context.Context, w io.Writer) error {
-		write, err := begin(w)
+		write := begin(w)
+		var err error
 		for batch := first; err == nil; batch, err = s.Audit.List(ctx, by, f) {
 			if err := write(batch); err != nil {
 				return err
@@ -70,7 +70,7 @@ func (s *Server) exportEvents(ctx context.Context, by actor.Actor, in *eventExpo
 }
 
 // eventLines writes events as NDJSON.
-func eventLines(w io.Writer) (func([]audit.Recorded) error, error) {
+func eventLines(w io.Writer) func([]audit.Recorded) error {
 	return func(batch []audit.Recorded) error {
 		var lines []byte
 		for _, e := range batch {
@@ -82,7 +82,7 @@ func eventLines(w io.Writer) (func([]audit.Recorded) error, error) {
 		}
 		_, err := w.Write(lines)
 		return err
-	}, nil
+	}
 }
 
 var eventColumns = []string{
@@ -91,15 +91,13 @@ var eventColumns = []string{
 }
 
 // eventCells writes events as CSV (RFC 4180), the header first.
-func eventCells(w io.Writer) (func([]audit.Recorded) error, error) {
+func eventCells(w io.Writer) func([]audit.Recorded) error {
 	out := csv.NewWriter(w)
-	if err := out.Write(eventColumns); err != nil {
-		return nil, err
-	}
+	_ = out.Write(eventColumns) // an error is told again when it is flushed
 	return func(batch []audit.Recorded) error {
 		for _, e := range batch {
 			row := []string{
-				e.ID.String(), time.Time(e.Time).UTC().Format(timeLayout), e.Action, string(e.Outcome), string(e.ActorType),
+				e.ID.String(), e.Time.UTC().Format(timeLayout), e.Action, string(e.Outcome), string(e.ActorType),
 				"", value(e.Label), e.Target.Type, "", e.Target.Label,
 				string(e.Changes), value(e.Reason), value(e.IP), value(e.UserAgent), value(e.RequestID),
 			}
@@ -118,7 +116,7 @@ func eventCells(w io.Writer) (func([]audit.Recorded) error, error) {
 		}
 		out.Flush()
 		return out.Error()
-	}, nil
+	}
 }
 
 func value(s *string) string {
