@@ -68,7 +68,7 @@ func (s *Service) tellOldAddress(ctx context.Context, tx postgres.Tx, a account)
 			return err
 		}
 	}
-	return s.Outbox.Enqueue(ctx, tx, notify.Mail{UserID: a.ID, To: a.Email, Locale: orEmpty(a.Locale), Content: notice})
+	return s.tell(ctx, tx, owner(a), notice)
 }
 
 func (s *Service) askNewAddress(ctx context.Context, tx postgres.Tx, a account, to, norm string) error {

@@ -80,9 +80,8 @@ func (s *Service) RegisterPasskey(ctx context.Context, by actor.Actor, credentia
 		if _, err := s.factorsChanged(ctx, tx, by, session.ByPasskey(by.AMR, added.AMR())); err != nil {
 			return err
 		}
-		return s.Outbox.Enqueue(ctx, tx, notify.Mail{
-			UserID: a.ID, To: a.Email, Locale: orEmpty(a.Locale),
-			Content: notify.Passkey{Name: orEmpty(a.DisplayName), Event: notify.PasskeyAdded, Passkey: added.Name, At: s.Clock.Now()},
+		return s.tell(ctx, tx, owner(a), notify.Passkey{
+			Name: orEmpty(a.DisplayName), Event: notify.PasskeyAdded, Passkey: added.Name, At: s.Clock.Now(),
 		})
 	})
 	if err != nil {
@@ -123,9 +122,8 @@ func (s *Service) RemovePasskey(ctx context.Context, by actor.Actor, key id.ID, 
 		if _, err := s.factorsChanged(ctx, tx, by, session.Assurance{}); err != nil {
 			return err
 		}
-		return s.Outbox.Enqueue(ctx, tx, notify.Mail{
-			UserID: a.ID, To: a.Email, Locale: orEmpty(a.Locale),
-			Content: notify.Passkey{Name: orEmpty(a.DisplayName), Event: notify.PasskeyRemoved, Passkey: p.Name, At: s.Clock.Now()},
+		return s.tell(ctx, tx, owner(a), notify.Passkey{
+			Name: orEmpty(a.DisplayName), Event: notify.PasskeyRemoved, Passkey: p.Name, At: s.Clock.Now(),
 		})
 	})
 }

@@ -73,10 +73,7 @@ func (s *Service) ChangePassword(ctx context.Context, by actor.Actor, in Passwor
 		if err := s.Changes.Of(ctx, tx, a.ID); err != nil {
 			return err
 		}
-		err = s.Outbox.Enqueue(ctx, tx, notify.Mail{
-			UserID: a.ID, To: a.Email, Locale: orEmpty(a.Locale),
-			Content: notify.PasswordChanged{Name: orEmpty(a.DisplayName), At: s.Clock.Now()},
-		})
+		err = s.tell(ctx, tx, owner(a), notify.PasswordChanged{Name: orEmpty(a.DisplayName), At: s.Clock.Now()})
 		if err != nil {
 			return err
 		}

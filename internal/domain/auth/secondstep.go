@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"net/netip"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
@@ -45,7 +46,7 @@ func (s *Service) VerifySecond(ctx context.Context, by actor.Actor, in SecondSte
 			if !opened {
 				return mfa.ErrTicket
 			}
-			owner := addressee{t.UserID, t.Email, orEmpty(t.DisplayName), orEmpty(t.Locale)}
+			owner := addressee{t.UserID, t.Email, t.EmailNorm, t.EmailVerified, orEmpty(t.DisplayName), orEmpty(t.Locale)}
 			if err := s.consume(ctx, tx, owner, p); err != nil {
 				return err
 			}
@@ -60,12 +61,14 @@ func (s *Service) VerifySecond(ctx context.Context, by actor.Actor, in SecondSte
 
 // addressee is the owner of an account, for the mails that tell him of it.
 type addressee struct {
-	id                  id.ID
-	email, name, locale string
+	id           id.ID
+	email, norm  string
+	proven       bool // the address is
+	name, locale string
 }
 
 func owner(a account) addressee {
-	return addressee{a.ID, a.Email, orEmpty(a.DisplayName), orEmpty(a.Locale)}
+	return addressee{a.ID, a.Email, a.EmailNorm, a.EmailVerified, orEmpty(a.DisplayName), orEmpty(a.Locale)}
 }
 
 // consume uses a code that is right and tells the owner of a recovery code: mfa.ErrCode when another transaction was
@@ -88,7 +91,15 @@ func (s *Service) consume(ctx context.Context, tx postgres.Tx, owner addressee, 
 	return s.tell(ctx, tx, owner, notify.RecoveryCodeUsed{Name: owner.name, Left: left, At: s.Clock.Now()})
 }
 
+// tell mails the owner what happened in a session of his. An address that nobody has proven may be a stranger's: mails to
+// it count as those that strangers trigger, or whoever registers it could fill his mailbox from the settings of an account.
 func (s *Service) tell(ctx context.Context, tx postgres.Tx, owner addressee, c notify.Content) error {
+	if !owner.proven {
+		allowed, err := s.Limits.AllowMail(ctx, tx, owner.norm, netip.Addr{})
+		if err != nil || !allowed {
+			return err
+		}
+	}
 	return s.Outbox.Enqueue(ctx, tx, notify.Mail{UserID: owner.id, To: owner.email, Locale: owner.locale, Content: c})
 }
 

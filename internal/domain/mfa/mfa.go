@@ -84,9 +84,10 @@ type First struct {
 // Ticket is a First that waits for its second factor, with its account as it is now.
 type Ticket struct {
 	First
-	Email       string
-	EmailNorm   string
-	DisplayName *string
-	Locale      *string
-	hash        []byte
+	Email         string
+	EmailNorm     string
+	EmailVerified bool
+	DisplayName   *string
+	Locale        *string
+	hash          []byte
 }

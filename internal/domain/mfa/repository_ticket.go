@@ -27,7 +27,7 @@ func insertTicket(ctx context.Context, tx postgres.Tx, hash []byte, f First) err
 // Of challenge c and its account u: what makes a ticket, and what must still hold of it.
 const (
 	ticketColumns = `c.user_id, c.auth_epoch, CASE WHEN c.password_digest IS NOT NULL THEN u.password_hash END,
-		c.amr, coalesce(c.device_name, ''), c.cookie, u.email, u.email_norm, u.display_name, u.locale`
+		c.amr, coalesce(c.device_name, ''), c.cookie, u.email, u.email_norm, u.email_verified, u.display_name, u.locale`
 	ticketHolds = `c.token_hash = $1 AND c.tries < $2 AND c.expires_at > now() AND u.id = c.user_id
 		AND u.status = 'active' AND u.auth_epoch = c.auth_epoch
 		AND (c.password_digest IS NULL OR c.password_digest = sha256(convert_to(u.password_hash, 'UTF8')))`
@@ -45,7 +45,7 @@ func peekTicket(ctx context.Context, db postgres.DB, hash []byte) (Ticket, error
 func scanTicket(ctx context.Context, db postgres.DB, hash []byte, sql string) (Ticket, error) {
 	t := Ticket{hash: hash}
 	err := db.QueryRow(ctx, sql, hash, maxTries).Scan(
-		&t.UserID, &t.AuthEpoch, &t.PasswordHash, &t.AMR, &t.DeviceName, &t.Cookie, &t.Email, &t.EmailNorm, &t.DisplayName, &t.Locale)
+		&t.UserID, &t.AuthEpoch, &t.PasswordHash, &t.AMR, &t.DeviceName, &t.Cookie, &t.Email, &t.EmailNorm, &t.EmailVerified, &t.DisplayName, &t.Locale)
 	if err != nil {
 		return Ticket{}, fmt.Errorf("find MFA ticket: %w", err)
 	}
