@@ -139,3 +139,81 @@ func TestInvitationsAreVoidWithoutTheirInviter(t *testing.T) {
 
 // word makes the name of a case fit for an address.
 func word(name string) string { return strings.ReplaceAll(name, " ", "-") }
+
+// What voids an invitation is not got around by another proof of the same mailbox: its owner gets in, as a mere user.
+func TestVoidInvitationsGiveNoRoles(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Env("UMS_MAGIC_LINK=true", "UMS_RATE_LIMIT_ADDRESS=off"))
+	admin := s.Admin(t)
+	roleID := func(name string, permissions ...string) string {
+		return admin.POST(t, "/roles", doc{"name": name, "permissions": permissions}).Want(t, http.StatusCreated).String(t, "id")
+	}
+	manager, _ := roleID("manager", "users:write", "roles:assign"), roleID("editor", "profiles:write")
+
+	doors := map[string]func(email string){
+		"reset": func(email string) {
+			s.POST(t, "/auth/password/forgot", doc{"email": email}).Want(t, http.StatusAccepted)
+			s.POST(t, "/auth/password/reset", doc{"token": s.Mail.WaitFor(t, email, 2).Token(), "new_password": apptest.Password}).Want(t, http.StatusNoContent)
+		},
+		"magic link": func(email string) {
+			s.POST(t, "/auth/magic-link", doc{"email": email}).Want(t, http.StatusAccepted)
+			s.POST(t, "/auth/magic-link/verify", doc{"token": s.Mail.WaitFor(t, email, 2).Token()}).Want(t, http.StatusOK)
+		},
+		"registration": func(email string) {
+			s.POST(t, "/auth/register", doc{"email": email, "password": apptest.Password}).Want(t, http.StatusAccepted)
+			s.POST(t, "/auth/email/verify", doc{"token": s.Mail.WaitFor(t, email, 2).Token(), "password": apptest.Password}).Want(t, http.StatusNoContent)
+		},
+	}
+	nothing := func(string, string) {}
+	suspend := func(inviter, _ string) {
+		admin.POST(t, "/users/"+inviter+"/suspend", doc{"reason": "x"}).Want(t, http.StatusOK)
+	}
+	for name, c := range map[string]struct {
+		void  func(inviter, invited string)
+		door  string
+		roles []any
+	}{
+		"good reset":             {nothing, "reset", []any{"editor", "user"}},
+		"good magic link":        {nothing, "magic link", []any{"editor", "user"}},
+		"good registration":      {nothing, "registration", []any{"editor", "user"}},
+		"suspended reset":        {suspend, "reset", []any{"user"}},
+		"suspended magic link":   {suspend, "magic link", []any{"user"}},
+		"suspended registration": {suspend, "registration", []any{"user"}},
+		"suspended and back": {func(inviter, _ string) {
+			suspend(inviter, "")
+			admin.POST(t, "/users/"+inviter+"/reactivate", nil).Want(t, http.StatusOK)
+		}, "reset", []any{"user"}},
+		"deleted": {func(inviter, _ string) {
+			admin.DELETE(t, "/users/"+inviter).Want(t, http.StatusNoContent)
+		}, "reset", []any{"user"}},
+		"demoted": {func(inviter, _ string) {
+			admin.DELETE(t, "/users/"+inviter+"/roles/"+manager).Want(t, http.StatusNoContent)
+		}, "registration", []any{"user"}},
+		"expired and demoted": {func(inviter, invited string) {
+			execute(t, s, `UPDATE one_time_tokens SET expires_at = now() - interval '1 second' WHERE user_id = $1`, invited)
+			admin.DELETE(t, "/users/"+inviter+"/roles/"+manager).Want(t, http.StatusNoContent)
+		}, "reset", []any{"user"}},
+		"kept out and in again": {func(inviter, invited string) {
+			admin.POST(t, "/users/"+invited+"/suspend", doc{"reason": "x"}).Want(t, http.StatusOK)
+			admin.POST(t, "/users/"+invited+"/reactivate", nil).Want(t, http.StatusOK)
+			suspend(inviter, "")
+		}, "reset", []any{"user"}},
+		"another vouches": {func(inviter, invited string) {
+			suspend(inviter, "")
+			admin.POST(t, "/users/"+invited+"/invite", nil).Want(t, http.StatusAccepted)
+		}, "", []any{"editor", "user"}},
+	} {
+		inviter, by := s.Person(t, admin, "by-"+word(name)+"@example.com", "manager", "editor")
+		email := "to-" + word(name) + "@example.com"
+		id, _ := invited(t, s, by, email, "editor")
+		c.void(inviter, id)
+		if c.door == "" {
+			accept(t, s, s.Mail.WaitFor(t, email, 2).Token()).Want(t, http.StatusNoContent)
+		} else {
+			doors[c.door](email)
+		}
+		account := admin.GET(t, "/users/"+id).Want(t, http.StatusOK)
+		require.Equal(t, "active", account.String(t, "status"), name)
+		require.Equal(t, c.roles, account.Get(t, "roles"), name)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/notify"
+	"github.com/user-management-service/ums/internal/domain/onetime"
 	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
@@ -76,6 +77,9 @@ func (s *Service) purge(ctx context.Context, tx postgres.Tx, by actor.Actor, of 
 		if err := s.Avatars.Release(ctx, tx, of); err != nil {
 			return err
 		}
+	}
+	if err := onetime.Disable(ctx, tx, of); err != nil { // the invitations that it sent outlive it, void
+		return err
 	}
 	if err := user.Remove(ctx, tx, of); err != nil {
 		return err

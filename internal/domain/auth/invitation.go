@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
@@ -155,16 +156,39 @@ func (s *Service) AcceptInvitation(ctx context.Context, by actor.Actor, in Accep
 // more: he has lost users:write or something that the roles of the invited account hold. It is asked when the invitation is
 // used, so that it makes no difference how he lost it: by a role taken or edited, or by the end of an assignment.
 func (s *Service) vouchedFor(ctx context.Context, db postgres.DB, p onetime.Proof) error {
-	v, err := s.OneTime.Voucher(ctx, db, p)
-	if err != nil || v.UserID == id.Nil {
+	v, err := s.OneTime.Voucher(ctx, db, p.UserID)
+	if err != nil {
 		return err
 	}
-	if !v.Active {
-		return onetime.ErrInvalid
-	}
-	vouches, err := s.Roles.Vouches(ctx, db, v.UserID, user.WritePermission, v.Roles)
+	vouches, err := s.vouches(ctx, db, v)
 	if err == nil && !vouches {
 		err = onetime.ErrInvalid
 	}
 	return err
+}
+
+func (s *Service) vouches(ctx context.Context, db postgres.DB, v onetime.Voucher) (bool, error) {
+	if v.UserID == id.Nil || !v.Active {
+		return v.UserID == id.Nil, nil
+	}
+	return s.Roles.Vouches(ctx, db, v.UserID, user.WritePermission, v.Roles)
+}
+
+// dropUnvouched is vouchedFor for a pending account that is taken by another proof of its mailbox than its invitation: a
+// registration, a reset, a magic link. Its owner gets in, and the roles that he was invited with are taken away when nobody
+// vouches for them: what voids an invitation must not be got around by asking for another mail. It returns their names. It
+// comes before the proof is consumed, which ends the invitation.
+func (s *Service) dropUnvouched(ctx context.Context, tx postgres.Tx, of id.ID) ([]string, error) {
+	v, err := s.OneTime.Voucher(ctx, tx, of)
+	if errors.Is(err, onetime.ErrInvalid) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	vouches, err := s.vouches(ctx, tx, v)
+	if err != nil || vouches {
+		return nil, err
+	}
+	return s.Roles.Withdraw(ctx, tx, of, v.Roles)
 }

@@ -65,7 +65,8 @@ type recovered struct {
 }
 
 // recover gives an account back to whoever proved its mailbox. Everything that somebody else may have got hold of ends:
-// sessions, API keys, every other claim, and the epoch to which the rest is bound. A pending account becomes active.
+// sessions, API keys, every other claim, and the epoch to which the rest is bound. A pending account becomes active, with
+// the roles of its invitation only where somebody vouches for them.
 // Second factors stay (the mailbox is one factor), unless no address of the account was ever proven: then nothing shows
 // that they, or the password, are its owner's. A nil hash leaves the password of an account that was proven before.
 // onetime.ErrInvalid when another transaction was faster, or the account is not what it was in a; tx must then roll back.
@@ -77,6 +78,16 @@ func (s *Service) recover(ctx context.Context, tx postgres.Tx, a account, p onet
 	if err != nil {
 		return recovered{}, err
 	}
+	r := recovered{account: now, events: map[string]audit.Change{}}
+	if a.Status == user.Pending {
+		dropped, err := s.dropUnvouched(ctx, tx, a.ID)
+		if err != nil {
+			return recovered{}, err
+		}
+		if len(dropped) > 0 {
+			r.events["roles"] = audit.Change{From: dropped, To: []string{}}
+		}
+	}
 	if err := s.OneTime.Consume(ctx, tx, p); err != nil {
 		return recovered{}, err
 	}
@@ -85,12 +96,11 @@ func (s *Service) recover(ctx context.Context, tx postgres.Tx, a account, p onet
 		if _, err := accounts.EndFactors(ctx, tx, a.ID); err != nil {
 			return recovered{}, err
 		}
-		now.MFAEnabled = false
+		r.account.MFAEnabled = false
 		if err := forgetSignIns(ctx, tx, a.ID); err != nil {
 			return recovered{}, err
 		}
 	}
-	r := recovered{account: now, events: map[string]audit.Change{}}
 	sessions, err := session.EndAll(ctx, tx, a.ID)
 	if err != nil {
 		return recovered{}, err

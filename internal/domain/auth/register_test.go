@@ -3,6 +3,7 @@ package auth_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -380,4 +381,42 @@ func TestResendIsEven(t *testing.T) {
 	begin := time.Now()
 	require.NoError(t, b.ResendVerification(t.Context(), nobody, "nobody@x.test", ""))
 	require.GreaterOrEqual(t, time.Since(begin), 50*time.Millisecond)
+}
+
+// On whose word a pending account holds its roles is known for as long as nobody has taken it: the invitation outlives its
+// time, and goes when the account is its owner's.
+func TestInvitationsStayWithPendingAccounts(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	ctx := t.Context()
+	_, err := b.InviteAdmin(ctx, system, "boss@x.test")
+	require.NoError(t, err)
+	invitations := func() int { return b.rows("SELECT count(*) FROM one_time_tokens WHERE purpose = 'invitation'") }
+	b.exec("UPDATE one_time_tokens SET expires_at = now() - interval '1 second'")
+	require.NoError(t, b.OneTime.Sweep(ctx))
+	require.Equal(t, 1, invitations())
+	require.NoError(t, b.reset(b.forgot("boss@x.test"), fresh))
+	require.Zero(t, invitations())
+}
+
+// An address that nobody has proven may be a stranger's: what its account does in a session sends it no more mails than a
+// stranger could.
+func TestMailsToUnprovenAddressesAreCounted(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.active("alice@x.test")
+	_, by := b.mustLogin("alice@x.test")
+	b.exec("UPDATE users SET email_verified = false")
+	told := func() (n int) {
+		for _, m := range b.outbox.mails {
+			if m.To == "alice@x.test" {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range 5 {
+		require.NoError(t, b.ChangeEmail(t.Context(), by, fmt.Sprintf("new%d@x.test", i)))
+	}
+	require.Equal(t, 3, told(), "the verification mail is one of them")
 }

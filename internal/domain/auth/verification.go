@@ -129,7 +129,11 @@ func (s *Service) proven(ctx context.Context, by actor.Actor, p onetime.Proof, g
 		gives = activation{p.AttemptHash, p.DisplayName, p.Locale}
 	}
 	return s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
+		var dropped []string
 		err := activate(ctx, tx, p, gives)
+		if err == nil && p.Status == user.Pending {
+			dropped, err = s.dropUnvouched(ctx, tx, p.UserID)
+		}
 		if err == nil {
 			err = s.OneTime.Consume(ctx, tx, p)
 		}
@@ -142,6 +146,9 @@ func (s *Service) proven(ctx context.Context, by actor.Actor, p onetime.Proof, g
 		changes := map[string]audit.Change{"email_verified": {From: false, To: true}}
 		if p.Status != user.Active {
 			changes["status"] = audit.Change{From: p.Status, To: user.Active}
+		}
+		if len(dropped) > 0 {
+			changes["roles"] = audit.Change{From: dropped, To: []string{}}
 		}
 		err = audit.Record(ctx, tx, by.As(p.UserID, p.Email), audit.Event{
 			Action: verifyAction, Outcome: audit.Success, Target: s.target(p.UserID, p.Email, p.EmailNorm), Changes: changes,

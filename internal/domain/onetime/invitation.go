@@ -12,7 +12,7 @@ import (
 // Voucher is on whose word an invitation is good.
 type Voucher struct {
 	UserID id.ID   // id.Nil: the service's operator
-	Active bool    // he may still sign in
+	Active bool    // he is there and may sign in; never again true of an invitation that was voided
 	Roles  []id.ID // what the invited account held when he invited it
 }
 
@@ -47,7 +47,8 @@ func (s *Service) OpenInvitation(ctx context.Context, text string) (Proof, error
 	return s.unused(ctx, purposeInvitation, text)
 }
 
-// Voucher returns on whose word the invitation is good; ErrInvalid when it is gone. One statement.
-func (s *Service) Voucher(ctx context.Context, db postgres.DB, p Proof) (Voucher, error) {
-	return voucher(ctx, db, p.TokenID)
+// Voucher returns on whose word the invitation of an account is good, one that has expired or is void too; ErrInvalid when
+// it was never invited, or has been taken. One statement.
+func (s *Service) Voucher(ctx context.Context, db postgres.DB, of id.ID) (Voucher, error) {
+	return voucher(ctx, db, of)
 }

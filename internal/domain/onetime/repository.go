@@ -201,21 +201,31 @@ func EndAll(ctx context.Context, tx postgres.Tx, user id.ID) error {
 	return nil
 }
 
-// Disable ends what an account that is kept out holds or has given: its tokens and codes, and the invitations that it
-// sent. Registration attempts stay, for a mail of their own after the reactivation; so do ways back to a former address,
-// which are no good meanwhile.
+// Disable ends what an account that is kept out, or removed, holds or has given: its tokens and codes, and the invitations
+// that it sent. Registration attempts stay, for a mail of their own after the reactivation; so do ways back to a former
+// address, which are no good meanwhile. An invitation is used up, and stays to tell that nobody vouches for its roles (see
+// Voucher): by its own account, since the row must outlive its inviter's.
 func Disable(ctx context.Context, tx postgres.Tx, user id.ID) error {
 	_, err := tx.Exec(ctx, `
-		DELETE FROM one_time_tokens WHERE user_id = $1 AND purpose <> 'undo_email_change' OR invited_by = $1`, user)
+		WITH void AS (
+			UPDATE one_time_tokens SET used_at = coalesce(used_at, now()), invited_by = CASE WHEN invited_by = $1 THEN user_id ELSE invited_by END
+			WHERE purpose = 'invitation' AND (user_id = $1 OR invited_by = $1)
+		)
+		DELETE FROM one_time_tokens WHERE user_id = $1 AND purpose NOT IN ('undo_email_change', 'invitation')`, user)
 	if err != nil {
 		return fmt.Errorf("delete one-time tokens of user: %w", err)
 	}
 	return nil
 }
 
+// sweep leaves the invitation of an account that nobody has taken yet: on whose word it holds its roles is asked whenever
+// it is taken.
 func sweep(ctx context.Context, db postgres.DB) error {
 	_, err := db.Exec(ctx, `
-		WITH tokens AS (DELETE FROM one_time_tokens WHERE expires_at <= now())
+		WITH tokens AS (
+			DELETE FROM one_time_tokens t USING users u
+			WHERE t.expires_at <= now() AND u.id = t.user_id AND (t.purpose <> 'invitation' OR u.status = 'active')
+		)
 		DELETE FROM registration_attempts WHERE expires_at <= now()`)
 	if err != nil {
 		return fmt.Errorf("sweep one-time tokens: %w", err)

@@ -29,12 +29,13 @@ func insertInvitation(ctx context.Context, tx postgres.Tx, of, by id.ID, row new
 	return inviter, nil
 }
 
-func voucher(ctx context.Context, db postgres.DB, tokenID id.ID) (v Voucher, err error) {
+// voucher gives ErrInvalid when the account has no invitation.
+func voucher(ctx context.Context, db postgres.DB, user id.ID) (v Voucher, err error) {
 	err = db.QueryRow(ctx, `
-		SELECT coalesce(t.invited_by, '00000000-0000-0000-0000-000000000000'::uuid), coalesce(i.status = 'active', false),
-			coalesce(t.invited_roles, '{}')
+		SELECT coalesce(t.invited_by, '00000000-0000-0000-0000-000000000000'::uuid),
+			coalesce(i.status = 'active' AND i.id <> t.user_id, false), coalesce(t.invited_roles, '{}')
 		FROM one_time_tokens t LEFT JOIN users i ON i.id = t.invited_by
-		WHERE t.id = $1`, tokenID).Scan(&v.UserID, &v.Active, &v.Roles)
+		WHERE t.user_id = $1 AND t.purpose = 'invitation'`, user).Scan(&v.UserID, &v.Active, &v.Roles)
 	if postgres.NoRows(err) {
 		return Voucher{}, ErrInvalid
 	}

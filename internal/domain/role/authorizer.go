@@ -68,6 +68,13 @@ func (Authorizer) CheckControl(ctx context.Context, tx postgres.Tx, by actor.Act
 	return checkAgainst(ctx, tx, by, user, func(string) bool { return true })
 }
 
+// Withdraw takes those of the roles from an account that it holds, whoever gave them, and returns their names. It is for an
+// account that nobody has taken yet, and so asks neither the lattice nor for the last administrator. The caller records the
+// event and announces the change.
+func (Authorizer) Withdraw(ctx context.Context, tx postgres.Tx, user id.ID, roles []id.ID) ([]string, error) {
+	return withdraw(ctx, tx, user, roles)
+}
+
 // Vouches says whether an account has the permission and everything that these roles hold, now: what it once gave it could
 // give still.
 func (Authorizer) Vouches(ctx context.Context, db postgres.DB, user id.ID, permission string, roles []id.ID) (bool, error) {

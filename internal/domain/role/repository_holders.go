@@ -223,6 +223,23 @@ func unassign(ctx context.Context, tx postgres.Tx, user, role id.ID) error {
 	return touch(ctx, tx, user)
 }
 
+func withdraw(ctx context.Context, tx postgres.Tx, user id.ID, roles []id.ID) ([]string, error) {
+	rows, err := tx.Query(ctx, `
+		WITH taken AS (DELETE FROM user_roles WHERE user_id = $1 AND role_id = ANY($2) RETURNING role_id)
+		SELECT r.name FROM taken JOIN roles r ON r.id = taken.role_id ORDER BY r.name`, user, roles)
+	if err != nil {
+		return nil, fmt.Errorf("take roles away: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("take roles away: %w", err)
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	return names, touch(ctx, tx, user)
+}
+
 // countAdmins counts those whom the last-admin rule means. The caller holds the admin role's row.
 func countAdmins(ctx context.Context, tx postgres.Tx) (int, error) {
 	var n int
