@@ -75,7 +75,7 @@ check: check-fmt check-generated lint lint-shell lint-api test-race test-browser
 
 .PHONY: test-race
 test-race: ## Run every test under the race detector
-	scripts/with-database $(GO) test -race $(ARGS) ./...
+	scripts/with-database $(GO) test -race -timeout 30m $(ARGS) ./...
 
 .PHONY: check-fmt
 check-fmt: $(BIN)/gofumpt-$(GOFUMPT_VERSION) ## Find files that are not formatted
