@@ -62,6 +62,7 @@ GET    /users/me/audit-events             session      -
 GET    /users/me/export                   session      -
 GET    /users                             users:read   users:read
 POST   /users                             users:write  users:write
+GET    /users/export                      users:export users:export
 GET    /users/{id}                        users:read   users:read
 PATCH  /users/{id}                        users:write  users:write
 DELETE /users/{id}                        users:delete users:delete

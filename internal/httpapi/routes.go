@@ -122,6 +122,7 @@ func (s *Server) register() {
 	handle(s, get("/users/me/audit-events", "listMyAuditEvents", "List the audit events of one's own", Session()).as("audit_event.list"), s.listMyEvents)
 	handle(s, get("/users", "listUsers", "List users", Permission(user.ReadPermission)).as("user.list"), s.listUsers)
 	handle(s, post("/users", "createUser", "Create a user", Permission(user.WritePermission)).as("user.create").status(http.StatusCreated).idempotent(), s.createUser)
+	handle(s, get("/users/export", "exportUsers", "Export users", Permission(user.ExportPermission)).as("user.bulk_export").streams(userExport()), s.exportUsers)
 	handle(s, get("/users/{id}", "getUser", "Read a user", Permission(user.ReadPermission)).as("user.read"), s.getUser)
 	handle(s, patchTo("/users/{id}", "updateUser", "Change a user", Permission(user.WritePermission)).as("user.update"), s.updateUser)
 	handle(s, del("/users/{id}", "deleteUser", "Delete a user", Permission(user.DeletePermission)).as("user.delete"), s.deleteUser)

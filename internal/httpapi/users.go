@@ -115,8 +115,8 @@ func (s *Server) deleteMe(ctx context.Context, by actor.Actor, in *struct{ Condi
 	return &empty{}, s.Accounts.DeleteMe(ctx, by, in.version())
 }
 
-type userListInput struct {
-	Paging
+// UserFilter is what lists and exports of accounts narrow by.
+type UserFilter struct {
 	Email         string    `query:"email" maxLength:"254" doc:"Exactly this identity, however it is spelled."`
 	Status        string    `query:"status" enum:"active,pending,suspended,deleting" doc:"Absent: all but deleting."`
 	Role          string    `query:"role" maxLength:"63" doc:"Holds this role directly, at this moment."`
@@ -124,8 +124,20 @@ type userListInput struct {
 	CreatedAfter  time.Time `query:"created_after" doc:"Later than this time."`
 	CreatedBefore time.Time `query:"created_before" doc:"Earlier than this time."`
 	Search        string    `query:"search" maxLength:"200" doc:"Part of the name or address, in any case."`
-	Sort          string    `query:"sort" enum:"created_at,-created_at,email,-email,last_login_at,-last_login_at" default:"-created_at" doc:"Accounts without the value come last."`
-	Include       string    `query:"include" enum:"total" doc:"total: about how many accounts the filters leave, whatever the page."`
+}
+
+func (f *UserFilter) domain() user.Filter {
+	return user.Filter{
+		Email: f.Email, Status: user.Status(f.Status), Role: f.Role, Kind: user.Kind(f.Kind), Search: f.Search,
+		CreatedAfter: f.CreatedAfter, CreatedBefore: f.CreatedBefore,
+	}
+}
+
+type userListInput struct {
+	Paging
+	UserFilter
+	Sort    string `query:"sort" enum:"created_at,-created_at,email,-email,last_login_at,-last_login_at" default:"-created_at" doc:"Accounts without the value come last."`
+	Include string `query:"include" enum:"total" doc:"total: about how many accounts the filters leave, whatever the page."`
 }
 
 // UserPage is a page of accounts.
@@ -154,10 +166,8 @@ func (s *Server) listUsers(ctx context.Context, by actor.Actor, in *userListInpu
 	if err != nil {
 		return nil, err
 	}
-	filter := user.Filter{
-		Email: in.Email, Status: user.Status(in.Status), Role: in.Role, Kind: user.Kind(in.Kind), Search: in.Search,
-		CreatedAfter: in.CreatedAfter, CreatedBefore: in.CreatedBefore, Sort: sort, After: after, Limit: in.Limit + 1,
-	}
+	filter := in.domain()
+	filter.Sort, filter.After, filter.Limit = sort, after, in.Limit+1
 	users, err := s.Users.List(ctx, by, filter)
 	if err != nil {
 		return nil, err

@@ -44,6 +44,7 @@ const (
 	ReadPermission   = "users:read"
 	WritePermission  = "users:write"
 	DeletePermission = "users:delete"
+	ExportPermission = "users:export"
 )
 
 // FirstEpoch is the epoch of a new account.
