@@ -1933,6 +1933,8 @@ export interface components {
             profile: components["schemas"]["Profile"];
             roles: components["schemas"]["HeldRole"][];
             sessions: components["schemas"]["ActiveSession"][];
+            /** @description From where and with what the account has signed in. */
+            sign_ins: components["schemas"]["SignInNetwork"][];
         };
         /** @description A problem (RFC 9457). Some codes add members, such as required or policy. */
         Problem: {
@@ -2149,6 +2151,16 @@ export interface components {
             method: "totp" | "recovery_code";
             /** @description From the answer to the first step: 5 minutes, 5 tries, good once. */
             mfa_token: string;
+        };
+        SignInNetwork: {
+            /** Format: date-time */
+            first_at: string;
+            /** Format: date-time */
+            last_at: string;
+            /** @description An IPv4 address as /32, of IPv6 the /64. */
+            network: string;
+            /** @description Without versions, as in "Firefox on Linux". */
+            programs: string[];
         };
         Suspension: {
             /** @description For the audit log. */

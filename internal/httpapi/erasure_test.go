@@ -209,6 +209,8 @@ func TestExportOfOneself(t *testing.T) {
 	require.Equal(t, app.FactorID, a.String(t, "factors.data.0.id"))
 	require.Equal(t, "mine", a.String(t, "api_keys.0.name"))
 	require.Equal(t, "127.0.0.1", a.String(t, "sessions.0.ip"))
+	require.Equal(t, "127.0.0.1/32", a.String(t, "sign_ins.0.network"))
+	require.NotEmpty(t, a.Get(t, "sign_ins.0.programs"))
 	require.Empty(t, a.Get(t, "passkeys"))
 	require.Greater(t, len(a.Get(t, "audit_events").([]any)), 1100)
 	require.Equal(t, "user.export", a.String(t, "audit_events.0.action"), "taking it along is an event too")

@@ -29,8 +29,21 @@ type PersonalData struct {
 	Factors     Factors               `json:"factors"`
 	Passkeys    []Passkey             `json:"passkeys"`
 	Sessions    []ActiveSession       `json:"sessions"`
+	SignIns     []SignInNetwork       `json:"sign_ins" doc:"From where and with what the account has signed in."`
 	APIKeys     []APIKey              `json:"api_keys"`
 	AuditEvents []AuditEvent          `json:"audit_events" doc:"What GET /users/me/audit-events lists."`
+}
+
+// SignInNetwork is a network that an account has signed in from.
+type SignInNetwork struct {
+	Network  string    `json:"network" doc:"An IPv4 address as /32, of IPv6 the /64."`
+	Programs []string  `json:"programs" doc:"Without versions, as in \"Firefox on Linux\"."`
+	FirstAt  timestamp `json:"first_at"`
+	LastAt   timestamp `json:"last_at"`
+}
+
+func encodeFamiliar(f session.Familiar) SignInNetwork {
+	return SignInNetwork{Network: f.Network.String(), Programs: f.Programs, FirstAt: timestamp(f.FirstAt), LastAt: timestamp(f.LastAt)}
 }
 
 // personalData is how the contract shows it.
@@ -89,6 +102,8 @@ func (s *Server) exportHoldings(ctx context.Context, by actor.Actor, d *document
 		return
 	}
 	d.member("factors", factors.Body, nil)
+	networks, err := s.Sessions.Familiar(ctx, by)
+	d.member("sign_ins", each(networks, encodeFamiliar), err)
 }
 
 func each[A, B any](rows []A, encode func(A) B) []B {
