@@ -6,10 +6,10 @@ DROP INDEX audit_personal_subject_id_idx;
 CREATE INDEX audit_personal_subject_id_idx ON audit_personal (subject_id, event_time, event_id) WHERE subject_id IS NOT NULL;
 
 -- Who was erased of late: a request that was under way may have written of him after it.
-CREATE TABLE audit_erasures (
+CREATE TABLE recent_erasures (
     subject_id uuid           NOT NULL,
     erased_at  timestamptz(3) NOT NULL DEFAULT now(),
-    CONSTRAINT audit_erasures_pkey PRIMARY KEY (subject_id)
+    CONSTRAINT recent_erasures_pkey PRIMARY KEY (subject_id)
 );
 
 -- Empties one person's rows: the ids and the commitments stay. Attempts at his account that nobody answers for are his as
@@ -53,6 +53,6 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
-DROP TABLE audit_erasures;
+DROP TABLE recent_erasures;
 DROP INDEX audit_personal_subject_id_idx;
 CREATE INDEX audit_personal_subject_id_idx ON audit_personal (subject_id) WHERE subject_id IS NOT NULL;

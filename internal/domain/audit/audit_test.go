@@ -306,11 +306,11 @@ func TestErasingWhatIsRecordedLate(t *testing.T) {
 	record(by)
 	require.NoError(t, audit.EraseLate(t.Context(), pool))
 	require.Equal(t, 2, held(), "not yet: more may come")
-	_, err := pool.Exec(t.Context(), `UPDATE audit_erasures SET erased_at = now() - interval '61 seconds'`)
+	_, err := pool.Exec(t.Context(), `UPDATE recent_erasures SET erased_at = now() - interval '61 seconds'`)
 	require.NoError(t, err)
 	require.NoError(t, audit.EraseLate(t.Context(), pool))
 	require.Equal(t, 1, held())
 	var noted int
-	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM audit_erasures`).Scan(&noted))
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM recent_erasures`).Scan(&noted))
 	require.Zero(t, noted)
 }

@@ -13,7 +13,7 @@ import (
 // so do the commitments. It cannot be undone.
 func Erase(ctx context.Context, tx postgres.Tx, person id.ID) error {
 	_, err := tx.Exec(ctx, `
-		WITH noted AS (INSERT INTO audit_erasures (subject_id) VALUES ($1) ON CONFLICT ON CONSTRAINT audit_erasures_pkey DO NOTHING)
+		WITH noted AS (INSERT INTO recent_erasures (subject_id) VALUES ($1) ON CONFLICT ON CONSTRAINT recent_erasures_pkey DO NOTHING)
 		SELECT audit_erase($1)`, person)
 	if err != nil {
 		return fmt.Errorf("erase personal data from the audit log: %w", err)
@@ -28,8 +28,8 @@ func EraseLate(ctx context.Context, db postgres.DB) error {
 	for done := batch; done == batch; {
 		err := db.QueryRow(ctx, `
 			WITH due AS (
-				DELETE FROM audit_erasures
-				WHERE subject_id IN (SELECT subject_id FROM audit_erasures WHERE erased_at < now() - interval '1 minute' LIMIT $1)
+				DELETE FROM recent_erasures
+				WHERE subject_id IN (SELECT subject_id FROM recent_erasures WHERE erased_at < now() - interval '1 minute' LIMIT $1)
 				RETURNING subject_id
 			)
 			SELECT count(audit_erase(subject_id)) FROM due`, batch).Scan(&done)
