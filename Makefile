@@ -42,18 +42,22 @@ seed: build ## Fill the development database with people, N of them (1000); the 
 
 .PHONY: test
 test: ## Run every test; the three parts below in one go
+	@scripts/install-redis || true # the tests that need it say so
 	scripts/with-database $(GO) test $(ARGS) ./...
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no database
+	@scripts/install-redis || true # the tests that need it say so
 	packages=$$(scripts/test-packages unit); $(GO) test $(ARGS) $$packages
 
 .PHONY: test-integration
 test-integration: ## Run the tests that use a database, all but the end-to-end ones
+	@scripts/install-redis || true # the tests that need it say so
 	packages=$$(scripts/test-packages integration); scripts/with-database $(GO) test $(ARGS) $$packages
 
 .PHONY: test-e2e
 test-e2e: ## Run the tests that drive the built binary
+	@scripts/install-redis || true # the tests that need it say so
 	packages=$$(scripts/test-packages e2e); scripts/with-database $(GO) test $(ARGS) $$packages
 
 .PHONY: test-browser
@@ -62,6 +66,7 @@ test-browser: ## Run the tests that drive a real browser; they need Chromium or 
 
 .PHONY: bench
 bench: ## Run the benchmarks of the hot paths
+	@scripts/install-redis || true # the tests that need it say so
 	scripts/with-database $(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: figures
@@ -75,6 +80,7 @@ check: check-fmt check-generated lint lint-shell lint-api test-race test-browser
 
 .PHONY: test-race
 test-race: ## Run every test under the race detector
+	@scripts/install-redis || true # the tests that need it say so
 	scripts/with-database $(GO) test -race -timeout 30m $(ARGS) ./...
 
 .PHONY: check-fmt

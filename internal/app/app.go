@@ -72,6 +72,7 @@ type App struct {
 
 	embedded *embeddedpg.Server
 	pool     *postgres.Pool
+	limiter  *ratelimit.Shared // nil without Redis
 	jobs     *jobs.Client
 	signing  *signing.Service
 	accounts *account.Service
@@ -121,10 +122,13 @@ func (a *App) Close() error {
 	if a.pool != nil {
 		a.pool.Close()
 	}
+	if a.limiter != nil {
+		err = a.limiter.Close()
+	}
 	if a.embedded != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 		defer cancel()
-		err = a.embedded.Stop(ctx)
+		err = errors.Join(err, a.embedded.Stop(ctx))
 	}
 	a.sink.Close()
 	return err
@@ -198,7 +202,10 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	})
 	keys.Work(a.jobs)
 	store := idempotency.New(a.pool, ring)
-	limiter := ratelimit.NewMemory(clk)
+	limiter, err := a.newLimiter(clk)
+	if err != nil {
+		return err
+	}
 	a.signing = signing.New(signing.Deps{
 		Config: cfg.Signing, DB: a.pool, Ring: ring, Bus: bus, Algorithm: cfg.Tokens.Algorithm, Clock: clk, Log: a.log,
 	})
@@ -224,6 +231,9 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	a.background = []func(context.Context){
 		func(ctx context.Context) { bus.Listen(ctx, cfg.Database.Direct()) },
 		a.signing.Run, usage.Run,
+	}
+	if a.limiter != nil {
+		a.background = append(a.background, a.limiter.Run)
 	}
 	a.housekeeping(
 		sessions.Sweep, factors.Sweep, passkeys.Sweep, proofs.Sweep, limits.Sweep, a.signing.Sweep, keys.SweepUsage,
@@ -263,6 +273,20 @@ func (a *App) pictures() (profile.Pictures, error) {
 		return nil, fmt.Errorf("UMS_AVATAR_S3_URL: %w", err)
 	}
 	return bucket, nil
+}
+
+// newLimiter counts requests in Redis where there is one, else in memory.
+func (a *App) newLimiter(clk clock.Clock) (ratelimit.Limiter, error) {
+	local := ratelimit.NewMemory(clk)
+	if a.cfg.Limits.RedisURL.Empty() {
+		return local, nil
+	}
+	var err error
+	if a.limiter, err = ratelimit.NewShared(a.cfg.Limits, local, a.log); err != nil {
+		return nil, err
+	}
+	a.metrics.WatchLimiter(a.limiterStats)
+	return a.limiter, nil
 }
 
 // sender is the way out for mails: the configured server, or a folder in development.

@@ -22,6 +22,11 @@ func (a *App) poolStats() telemetry.PoolStats {
 	}
 }
 
+func (a *App) limiterStats() telemetry.LimiterStats {
+	s := a.limiter.Stats()
+	return telemetry.LimiterStats{Up: s.Up, Losses: s.Losses, Fallbacks: s.Fallbacks}
+}
+
 func hashingStats(h *password.Hasher) func() telemetry.HashingStats {
 	return func() telemetry.HashingStats {
 		s := h.Stats()

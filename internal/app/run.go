@@ -216,5 +216,12 @@ func (a *App) checks(ctx context.Context) []httpapi.Check {
 	} else {
 		checks[2].Note = "does not answer"
 	}
+	if a.limiter != nil {
+		redis := httpapi.Check{Name: "redis", OK: a.limiter.Stats().Up, Optional: true}
+		if !redis.OK {
+			redis.Note = "does not answer; rate limits are counted by each replica alone"
+		}
+		checks = append(checks, redis)
+	}
 	return checks
 }

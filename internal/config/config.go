@@ -29,6 +29,7 @@ import (
 	"github.com/user-management-service/ums/internal/platform/mail"
 	"github.com/user-management-service/ums/internal/platform/password"
 	"github.com/user-management-service/ums/internal/platform/postgres"
+	"github.com/user-management-service/ums/internal/platform/ratelimit"
 	"github.com/user-management-service/ums/internal/platform/secret"
 	"github.com/user-management-service/ums/internal/platform/telemetry"
 	"github.com/user-management-service/ums/internal/platform/token"
@@ -49,6 +50,7 @@ type Config struct {
 	Sessions  session.Config
 	Passkeys  passkey.Config
 	Throttle  throttle.Config
+	Limits    ratelimit.Config
 	Accounts  account.Config
 	Profiles  profile.Config
 	APIKeys   apikey.Config

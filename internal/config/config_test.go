@@ -248,7 +248,7 @@ func TestSecretsComeFromFilesToo(t *testing.T) {
 			require.ErrorContains(t, err, name+" and "+name+"_FILE are both set")
 		}
 	}
-	require.Equal(t, 6, secrets)
+	require.Equal(t, 7, secrets)
 	c, _, err := Load([]string{"UMS_SMTP_URL_FILE=" + file})
 	require.NoError(t, err)
 	require.Equal(t, "from a file, with = and space ", c.Mail.SMTPURL.Reveal(), "only the end of the line is cut")

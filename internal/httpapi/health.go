@@ -6,11 +6,13 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Check is one thing that readiness depends on.
+// Check is one thing that readiness tells of, and depends on unless it is optional.
 type Check struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
 	Note string `json:"note,omitzero"` // what is missing; nothing that an outsider may not know
+
+	Optional bool `json:"-"` // it is told, and readiness does not depend on it
 }
 
 type health struct {
@@ -27,7 +29,7 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	checks := s.Ready(r.Context())
 	for _, c := range checks {
-		if !c.OK {
+		if !c.OK && !c.Optional {
 			w.Header().Set("Retry-After", "1")
 			writeHealth(w, http.StatusServiceUnavailable, health{Status: "unavailable", Checks: checks})
 			return

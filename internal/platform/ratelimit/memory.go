@@ -79,21 +79,15 @@ func (m *Memory) Allow(ctx context.Context, policy string, rate Rate, key string
 	if err != nil {
 		return Result{}, fmt.Errorf("limit %s: %w", policy, err)
 	}
-	limited, state, err := limiter.RateLimitCtx(ctx, "", cost)
+	taken := cost
+	if cost > rate.Limit {
+		taken = 0 // the library would tell of a key that has everything
+	}
+	limited, state, err := limiter.RateLimitCtx(ctx, "", taken)
 	if err != nil {
 		return Result{}, fmt.Errorf("limit %s: %w", policy, err)
 	}
-	if cost == 0 { // the library never refuses a look
-		limited = state.Remaining < 1
-	}
-	result := Result{Allowed: !limited, Limit: rate.Limit, Remaining: max(state.Remaining, 0), Reset: max(state.ResetAfter, 0)}
-	if limited {
-		result.RetryAfter = state.RetryAfter
-		if result.RetryAfter <= 0 { // a cost above the limit is never allowed; the window is the honest long answer
-			result.RetryAfter = rate.Window
-		}
-	}
-	return result, nil
+	return rate.result(!limited, max(state.ResetAfter, 0), cost), nil
 }
 
 // cell is the algorithm's view of one bucket, at one instant, under the shard's lock.

@@ -44,6 +44,26 @@ func (m *Metrics) WatchHashing(read func() HashingStats) {
 	}})
 }
 
+// LimiterStats is the state of the rate limits that replicas share.
+type LimiterStats struct {
+	Up                bool
+	Losses, Fallbacks int64 // since the start
+}
+
+// WatchLimiter has the shared limiter's state read at each scrape. Without Redis nobody calls it, and the series are absent.
+func (m *Metrics) WatchLimiter(read func() LimiterStats) {
+	m.Registry.MustRegister(&snapshot[LimiterStats]{read: read, series: []series[LimiterStats]{
+		gauge("ums_rate_limit_redis_up", "1 while Redis answers, 0 while this replica counts alone.", func(s LimiterStats) float64 {
+			if s.Up {
+				return 1
+			}
+			return 0
+		}),
+		count("ums_rate_limit_redis_losses_total", "Times that Redis stopped answering.", func(s LimiterStats) float64 { return float64(s.Losses) }),
+		count("ums_rate_limit_fallbacks_total", "Decisions that this replica made alone because Redis did not answer.", func(s LimiterStats) float64 { return float64(s.Fallbacks) }),
+	}})
+}
+
 // snapshot is a collector that reads one consistent state for all of its series.
 type snapshot[T any] struct {
 	read   func() T
