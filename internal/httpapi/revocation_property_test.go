@@ -11,13 +11,16 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/user-management-service/ums/internal/app/apptest"
+	"github.com/user-management-service/ums/internal/platform/token"
 )
 
 // life is one session as the model knows it, while random calls at two replicas happen to it.
 type life struct {
 	rt       *rapid.T
 	replicas []*apptest.Service
+	execute  func(sql string, args ...any)
 	id       string // of the account
+	session  string
 	email    string
 	password string
 
@@ -141,6 +144,50 @@ func (l *life) changePassword(replica int) {
 	l.end(replica)
 }
 
+// endFromOther ends the session from the account's other one.
+func (l *life) endFromOther(replica int) {
+	l.rt.Helper()
+	status, _ := l.call(replica, l.other, "DELETE", "/auth/sessions/"+l.session, nil)
+	switch {
+	case l.otherDead:
+		require.Equal(l.rt, 401, status)
+	case l.ended:
+		require.Equal(l.rt, 404, status)
+	default:
+		require.Equal(l.rt, 204, status)
+		l.end(replica)
+	}
+}
+
+// endAll is an administrator's.
+func (l *life) endAll(replica int) {
+	l.rt.Helper()
+	l.must(204, replica, l.admin, "DELETE", "/users/"+l.id+"/sessions", nil)
+	l.endBoth(replica)
+}
+
+// reset sets the password by a link; that it is mailed is not what is tried here.
+func (l *life) reset(replica int) {
+	l.rt.Helper()
+	text, hash := token.NewOneTime()
+	l.execute(`INSERT INTO one_time_tokens (id, purpose, token_hash, user_id, email_norm, auth_epoch, expires_at)
+		SELECT gen_random_uuid(), 'password_reset', $2, id, email_norm, auth_epoch, now() + interval '1 hour' FROM users WHERE id = $1`, l.id, hash[:])
+	body := doc{"token": text.Reveal(), "new_password": l.password}
+	if l.suspended {
+		l.must(400, replica, "", "POST", "/auth/password/reset", body)
+		return
+	}
+	l.must(204, replica, "", "POST", "/auth/password/reset", body)
+	l.endBoth(replica)
+}
+
+// endBoth notes that the account's other session has ended, too.
+func (l *life) endBoth(replica int) {
+	l.otherDead = true
+	l.replicas[0].Clock.Advance(time.Second) // so that the model need not know who has heard of the other session
+	l.end(replica)
+}
+
 func (l *life) suspend(replica int) {
 	l.rt.Helper()
 	if l.suspended {
@@ -149,34 +196,40 @@ func (l *life) suspend(replica int) {
 		return
 	}
 	l.must(200, replica, l.admin, "POST", "/users/"+l.id+"/suspend", doc{"reason": "x"})
-	l.suspended, l.otherDead = true, true
-	l.replicas[0].Clock.Advance(time.Second) // so that the model need not know who has heard of the other session
-	l.end(replica)
+	l.suspended = true
+	l.endBoth(replica)
 }
 
-// Refreshes, sign-outs, password changes, suspensions and reuse in any order, at either replica: after a revocation is
+// Refreshes, sign-outs, password changes and resets, suspensions, ends of sessions and reuse in any order, at either replica: after a revocation is
 // acknowledged no refresh succeeds anywhere, the replica that acknowledged it refuses access at once and the other
 // within a second; and before one, nothing is refused.
 func TestRevocationHoldsInAnyOrder(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t, apptest.Env("UMS_RATE_LIMIT_LOGIN=off"))
 	b := apptest.Start(t, apptest.Beside(a), apptest.Env("UMS_RATE_LIMIT_LOGIN=off"))
+	conn := connect(t, a)
 	n := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		n++
 		l := &life{rt: rt, replicas: []*apptest.Service{a, b}, email: fmt.Sprintf("life-%d@property.test", n), password: apptest.Password}
+		l.execute = func(sql string, args ...any) {
+			_, err := conn.Exec(t.Context(), sql, args...)
+			require.NoError(rt, err)
+		}
 		l.admin, _ = l.signIn(0, apptest.AdminEmail, apptest.AdminPassword)
 		l.id = l.must(201, 0, l.admin, "POST", "/users", doc{"email": l.email, "password": l.password, "email_verified": true})["id"].(string)
 		l.other, _ = l.signIn(0, l.email, l.password)
 		access, refresh := l.signIn(1, l.email, l.password)
 		l.access, l.refresh = []string{access}, []string{refresh}
+		l.session = l.must(200, 1, access, "GET", "/auth/sessions?limit=1", nil)["data"].([]any)[0].(map[string]any)["id"].(string)
 		steps := map[string]func(replica int){
 			"use":     func(r int) { l.use(r, rapid.SampledFrom(l.access).Draw(rt, "which")) },
 			"refresh": l.rotate, "refresh again": l.rotate, "refresh once more": l.rotate, // most of what happens
 			"reuse": l.reuse, "logout": l.logout, "revoke": l.revoke, "change password": l.changePassword, "suspend or reactivate": l.suspend,
+			"reset": l.reset, "end from the other": l.endFromOther, "end all": l.endAll,
 			"a second": func(int) { a.Clock.Advance(time.Second) },
 		}
-		names := []string{"use", "use", "refresh", "refresh again", "refresh once more", "reuse", "logout", "revoke", "change password", "suspend or reactivate", "a second"}
+		names := []string{"use", "use", "refresh", "refresh again", "refresh once more", "reuse", "logout", "revoke", "change password", "suspend or reactivate", "reset", "end from the other", "end all", "a second"}
 		for range rapid.IntRange(3, 12).Draw(rt, "steps") {
 			steps[rapid.SampledFrom(names).Draw(rt, "step")](rapid.IntRange(0, 1).Draw(rt, "replica"))
 			for replica := range l.replicas { // what is true now, is true of every token and everywhere
