@@ -139,7 +139,7 @@ func TestCheckAgreesWithWhatIsEffective(t *testing.T) {
 				}
 			}
 			own := rapid.SliceOfN(rapid.SampledFrom(names), 0, 2).Draw(rt, "grants")
-			roles = append(roles, b.role(fmt.Sprintf("c%d-%d", serial, i), own, inherits...))
+			roles = append(roles, b.bare(fmt.Sprintf("c%d-%d", serial, i), own, inherits...))
 		}
 		var held []role.Role
 		for _, r := range roles {

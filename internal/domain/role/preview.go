@@ -3,6 +3,7 @@ package role
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/platform/id"
@@ -128,4 +129,27 @@ func (g alike) of(roles map[id.ID]content) (may actor.Permissions, requireMFA bo
 		may = may.Intersect(g.scopes)
 	}
 	return may, requireMFA
+}
+
+// inherited completes the roles' own contents with those of all roles that they inherit from. There are no cycles.
+func inherited(own map[id.ID]content, parents map[id.ID][]id.ID) map[id.ID]content {
+	all := make(map[id.ID]content, len(own))
+	var visit func(id.ID) content
+	visit = func(r id.ID) content {
+		if c, done := all[r]; done {
+			return c
+		}
+		c := content{slices.Clone(own[r].permissions), own[r].requireMFA}
+		for _, parent := range parents[r] {
+			p := visit(parent)
+			c.permissions, c.requireMFA = append(c.permissions, p.permissions...), c.requireMFA || p.requireMFA
+		}
+		c.permissions = tidy(c.permissions)
+		all[r] = c
+		return c
+	}
+	for r := range own {
+		visit(r)
+	}
+	return all
 }

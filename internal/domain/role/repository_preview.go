@@ -6,7 +6,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 )
@@ -79,31 +78,27 @@ func heldBeside(ctx context.Context, tx postgres.Tx, role id.ID, others []id.ID,
 	return held, nil
 }
 
-// contents returns what every role gives now, by id.
+// contents returns what every role gives now, by id. The edges come along and are followed by inherited, so that no role
+// is read twice.
 func contents(ctx context.Context, tx postgres.Tx) (map[id.ID]content, error) {
 	rows, err := tx.Query(ctx, `
-		WITH RECURSIVE part (role_id, part_id) AS (
-			SELECT id, id FROM roles
-			UNION
-			SELECT part.role_id, ri.inherits_id FROM part JOIN role_inherits ri ON ri.role_id = part.part_id
-		)
-		SELECT part.role_id, bool_or(r.require_mfa),
-			coalesce(array_agg(DISTINCT rp.permission) FILTER (WHERE rp.permission IS NOT NULL), '{}')
-		FROM part JOIN roles r ON r.id = part.part_id LEFT JOIN role_permissions rp ON rp.role_id = part.part_id
-		GROUP BY part.role_id`)
+		SELECT r.id, r.require_mfa, ARRAY(SELECT permission FROM role_permissions WHERE role_id = r.id),
+			ARRAY(SELECT inherits_id FROM role_inherits WHERE role_id = r.id)
+		FROM roles r`)
 	if err != nil {
 		return nil, fmt.Errorf("read contents of roles: %w", err)
 	}
-	all := map[id.ID]content{}
+	own, parents := map[id.ID]content{}, map[id.ID][]id.ID{}
 	var role id.ID
 	var requireMFA bool
 	var permissions []string
-	_, err = pgx.ForEachRow(rows, []any{&role, &requireMFA, &permissions}, func() error {
-		all[role] = content{actor.Permissions(permissions), requireMFA}
+	var inherits []id.ID
+	_, err = pgx.ForEachRow(rows, []any{&role, &requireMFA, &permissions, &inherits}, func() error {
+		own[role], parents[role] = content{permissions, requireMFA}, inherits
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read contents of roles: %w", err)
 	}
-	return all, nil
+	return inherited(own, parents), nil
 }
