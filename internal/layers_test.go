@@ -29,13 +29,13 @@ const (
 
 // layers from the top. A folder may import what stands below its own line.
 var layers = [][]string{
-	{"cmd", "internal/e2e", "internal", "deploy", "docs"}, // of the last three, tests alone
+	{"cmd", "internal/e2e", "internal", "deploy", "docs"}, // of the last three tests, and of docs examples
 	{"internal/app"},
 	{"internal/config"},
 	{"internal/httpapi"},
 	{"internal/domain"},
 	{"internal/platform"},
-	{"migrations", "api"}, // files to embed
+	{"migrations", "api"}, // files to embed, and below api what other programs import
 }
 
 // nouns is the order inside domain: each imports only earlier lines. Two that need each other tell that a flow is
@@ -87,6 +87,10 @@ func TestEachRuleCanFail(t *testing.T) {
 		{"HTTP in domain", "internal/domain/auth/login.go", std("net/http"), "speaks HTTP (net/http)"},
 		{"HTTP in platform", "internal/platform/mail/http.go", std("net/http/httptrace"), "speaks HTTP"},
 		{"huma in domain", "internal/domain/user/user.go", std("github.com/danielgtaylor/huma/v2"), "speaks HTTP"},
+		{"HTTP in what others import", "api/client/verify/key.go", std("net/http"), ""},
+		{"what others import stands alone", "api/client/verify/key.go", ours("internal/platform/token"), "imports internal/platform/token"},
+		{"and is light", "api/client/verify/key.go", std("github.com/golang-jwt/jwt/v5"), "is no part of the standard library"},
+		{"an example of it", "docs/examples/thing/main.go", ours("api/client/verify"), ""},
 		{"HTTP in app", "internal/app/run.go", std("net/http"), ""},
 		{"HTTP in a test", "internal/platform/mail/mail_test.go", std("net/http"), ""},
 
@@ -208,15 +212,19 @@ func check(name string, f *ast.File, lines int) []string {
 			say("has an import that is no string: %s", spec.Path.Value)
 			continue
 		}
-		switch within, mine := strings.CutPrefix(imported, module); {
-		case mine && isTest && within == "internal/app/apptest":
+		switch target, mine := strings.CutPrefix(imported, module); {
+		case mine && isTest && target == "internal/app/apptest":
 			// The whole service, for any test.
 		case mine && isTest && own == len(layers)-1:
 			// What is only embedded is tried by what embeds it.
-		case mine && layer(within) < own:
-			say("imports %s, which is not below it", within)
-		case mine && layer(within) == own && noun(within) >= noun(folder) && noun(within) >= 0 && within != folder:
-			say("imports %s, which is not before it", within)
+		case mine && layer(target) < own:
+			say("imports %s, which is not below it", target)
+		case mine && layer(target) == own && noun(target) >= noun(folder) && noun(target) >= 0 && target != folder:
+			say("imports %s, which is not before it", target)
+		case within(folder, "api/client") && !isTest:
+			if !mine && within(folder, "api/client/verify") && strings.Contains(imported, ".") {
+				say("imports %s, which is no part of the standard library; it is a burden to those who import this", imported)
+			}
 		case speaksHTTP(imported) && !isTest && own > layer("internal/httpapi"):
 			say("speaks HTTP (%s); that is for httpapi, app and cmd", imported)
 		case strings.HasPrefix(imported, "github.com/jackc/pgx/") && !isTest && !mayUsePgx(folder, base):
@@ -230,7 +238,7 @@ func check(name string, f *ast.File, lines int) []string {
 func layer(folder string) int {
 	return slices.IndexFunc(layers, func(line []string) bool {
 		return slices.ContainsFunc(line, func(top string) bool {
-			return folder == top || top != "internal" && strings.HasPrefix(folder, top+"/")
+			return folder == top || top != "internal" && within(folder, top)
 		})
 	})
 }
@@ -247,15 +255,16 @@ func noun(folder string) int {
 
 func speaksHTTP(imported string) bool {
 	return slices.ContainsFunc([]string{"net/http", "github.com/go-chi/chi", "github.com/danielgtaylor/huma"}, func(p string) bool {
-		return imported == p || strings.HasPrefix(imported, p+"/")
+		return within(imported, p)
 	})
 }
 
+// within says whether a path is that folder, or below it.
+func within(name, folder string) bool { return name == folder || strings.HasPrefix(name, folder+"/") }
+
 func mayUsePgx(folder, base string) bool {
-	for _, p := range []string{"internal/platform/postgres", "internal/platform/jobs"} {
-		if folder == p || strings.HasPrefix(folder, p+"/") {
-			return true
-		}
+	if within(folder, "internal/platform/postgres") || within(folder, "internal/platform/jobs") {
+		return true
 	}
 	below := layer(folder) >= layer("internal/domain")
 	return below && strings.HasPrefix(base, "repository")
