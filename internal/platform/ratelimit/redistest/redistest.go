@@ -24,7 +24,7 @@ type Server struct {
 // Start runs a server until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	require.NoError(t, err)
@@ -41,7 +41,8 @@ func (s *Server) URL() string { return "redis://127.0.0.1:" + s.port + "/0" }
 // Start starts the server again after Kill, empty.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
-	s.cmd = exec.Command(binary(t), "--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	s.cmd = exec.Command(binary(t), "--port", s.port, "--bind", "127.0.0.1", //nolint:gosec // the installed redis-server
+		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
 	require.NoError(t, s.cmd.Start())
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + s.port})
 	defer func() { _ = client.Close() }()
@@ -83,7 +84,7 @@ func (s *Server) Do(t testing.TB, args ...any) any {
 // test ends.
 func BlackHole(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	var held []net.Conn
 	ended := make(chan struct{})
