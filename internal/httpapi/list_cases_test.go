@@ -252,6 +252,7 @@ func TestHTTP10_FiftyRepeatsOverTwoReplicas(t *testing.T) {
 	t.Parallel()
 	pair := replicas(t)
 	root := pair[0].Admin(t)
+	rotated := root.POST(t, "/api-keys", newKey(doc{"name": "rotated"})).Want(t, 201).String(t, "id")
 	for _, c := range []struct {
 		path string
 		body doc
@@ -262,6 +263,7 @@ func TestHTTP10_FiftyRepeatsOverTwoReplicas(t *testing.T) {
 		{"/roles", doc{"name": "http10"}, root, true},
 		{"/permissions", doc{"name": "http10:read"}, root, true},
 		{"/api-keys", newKey(), root, true},
+		{"/api-keys/" + rotated + "/rotate", doc{"overlap_seconds": 60}, root, false},
 		{"/auth/register", doc{"email": "http10-new@list.test", "password": apptest.Password}, pair[0].Client, false},
 	} {
 		by := c.by.With("Idempotency-Key", "http10")
@@ -299,8 +301,12 @@ func TestHTTP10_FiftyRepeatsOverTwoReplicas(t *testing.T) {
 		for k, v := range c.body {
 			other[k] = v
 		}
-		name := []string{"name", "email"}[map[bool]int{true: 1, false: 0}[c.body["email"] != nil]]
-		other[name] = strings.Replace(c.body[name].(string), "http10", "http-ten", 1) + map[bool]string{true: "x", false: ""}[c.path == "/api-keys"]
+		if overlap, ok := c.body["overlap_seconds"].(int); ok {
+			other["overlap_seconds"] = overlap + 1
+		} else {
+			name := []string{"name", "email"}[map[bool]int{true: 1, false: 0}[c.body["email"] != nil]]
+			other[name] = strings.Replace(c.body[name].(string), "http10", "http-ten", 1) + map[bool]string{true: "x", false: ""}[c.path == "/api-keys"]
+		}
 		by.POST(t, c.path, other).Want(t, 422, "idempotency_key_reused")
 		if c.own {
 			_, boss := pair[0].Person(t, root, strings.Trim(c.path, "/")+"@http10.test", "admin")
@@ -313,6 +319,8 @@ func TestHTTP10_FiftyRepeatsOverTwoReplicas(t *testing.T) {
 	require.Equal(t, 1, n)
 	scan(t, pair[0], &n, "SELECT count(*) FROM registration_attempts a JOIN users u ON u.id = a.user_id WHERE u.email_norm = 'http10-new@list.test'")
 	require.Equal(t, 1, n)
+	scan(t, pair[0], &n, "SELECT count(*) FROM api_key_secrets WHERE key_id = '"+rotated+"'")
+	require.Equal(t, 2, n, "rotated once")
 
 	// Routes that do not list it ignore the header.
 	me := root.With("Idempotency-Key", "patch")
