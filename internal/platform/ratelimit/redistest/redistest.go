@@ -41,7 +41,7 @@ func (s *Server) URL() string { return "redis://127.0.0.1:" + s.port + "/0" }
 // Start starts the server again after Kill, empty.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
-	s.cmd = exec.Command(binary(t), "--port", s.port, "--bind", "127.0.0.1", //nolint:gosec // the installed redis-server
+	s.cmd = exec.CommandContext(context.Background(), binary(t), "--port", s.port, "--bind", "127.0.0.1", //nolint:gosec // the installed redis-server
 		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
 	require.NoError(t, s.cmd.Start())
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + s.port})
