@@ -23,7 +23,11 @@ end
 if cost > 0 then
   left = left + cost
   local sum = ns + left
+  local life = math.ceil(left / 1000000)
+  if ARGV[3] then
+    life = 86400000 -- a test's time stands still while the server's goes on
+  end
   redis.call('SET', KEYS[1], string.format('%.0f:%.0f', s + math.floor(sum / 1000000000), sum % 1000000000),
-    'PX', string.format('%.0f', math.ceil(left / 1000000)))
+    'PX', string.format('%.0f', life))
 end
 return {1, left}

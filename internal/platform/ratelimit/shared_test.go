@@ -46,25 +46,32 @@ func (l *log) count(text string) (n int) {
 // shared returns the limiter of one replica, which looks after its Redis until the test ends.
 func shared(t testing.TB, url string) (*ratelimit.Shared, *log) {
 	t.Helper()
+	s, l := unwatched(t, url)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { s.Run(ctx) })
+	t.Cleanup(func() { // before the one that closes it
+		cancel()
+		running.Wait()
+	})
+	return s, l
+}
+
+// unwatched is shared that nobody looks after.
+func unwatched(t testing.TB, url string) (*ratelimit.Shared, *log) {
+	t.Helper()
 	l := &log{}
 	s, err := ratelimit.NewShared(ratelimit.Config{RedisURL: secret.New(url)}, ratelimit.NewMemory(clock.NewFake(start)),
 		slog.New(slog.NewTextHandler(l, nil)))
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { s.Run(ctx) })
-	t.Cleanup(func() {
-		cancel()
-		running.Wait()
-		require.NoError(t, s.Close())
-	})
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s, l
 }
 
 // One algorithm, two stores: at the same instants they decide alike, whatever is asked.
 func TestRedisDecidesAsMemoryDoes(t *testing.T) {
 	t.Parallel()
-	s, _ := shared(t, redistest.Start(t).URL())
+	s, _ := unwatched(t, redistest.Start(t).URL())
 	var run int
 	rapid.Check(t, func(t *rapid.T) {
 		run++
@@ -83,7 +90,6 @@ func TestRedisDecidesAsMemoryDoes(t *testing.T) {
 			got, err := s.Allow(context.Background(), "p", rate, key, cost)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
-			// Keys live by the server's clock, so time goes on by less than what is left.
 			fake.Advance(time.Duration(rapid.Int64Range(0, int64(got.Reset)).Draw(t, "wait")).Truncate(time.Nanosecond))
 		}
 	})
