@@ -19,6 +19,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/auth"
+	"github.com/user-management-service/ums/internal/domain/bulk"
 	"github.com/user-management-service/ums/internal/domain/mfa"
 	"github.com/user-management-service/ums/internal/domain/notify"
 	"github.com/user-management-service/ums/internal/domain/onetime"
@@ -223,6 +224,8 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		DB:      a.pool, Authorizer: authorizer, Changes: changes, Proofs: proofs, Outbox: mails, Hasher: hasher, Policy: policy,
 		Product: cfg.Service.ProductName, Clock: clk, Config: cfg.Accounts,
 	})
+	imports := bulk.NewService(bulk.Deps{DB: a.pool, Ring: ring, Accounts: a.accounts, Authorizer: authorizer, Jobs: a.jobs})
+	imports.Work(a.jobs)
 	a.auth = auth.NewService(auth.Deps{
 		Config: cfg.Auth, ProductName: cfg.Service.ProductName, DB: a.pool, Changes: changes, Ring: ring, Clock: clk, Hasher: hasher, Policy: policy,
 		Issuer: token.NewIssuer(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk), Verifier: verifier, Access: rights,
@@ -236,7 +239,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		a.background = append(a.background, a.limiter.Run)
 	}
 	a.housekeeping(
-		sessions.Sweep, factors.Sweep, passkeys.Sweep, proofs.Sweep, limits.Sweep, a.signing.Sweep, keys.SweepUsage,
+		sessions.Sweep, factors.Sweep, passkeys.Sweep, proofs.Sweep, limits.Sweep, a.signing.Sweep, keys.SweepUsage, imports.Sweep,
 		func(ctx context.Context) error { _, err := store.Sweep(ctx); return err },
 		func(ctx context.Context) error { _, err := a.accounts.PurgeDue(ctx); return err },
 		func(ctx context.Context) error { return audit.EraseLate(ctx, a.pool) },
@@ -255,7 +258,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		},
 		Idempotency: store, Cursors: page.NewCodec(ring), Ready: a.checks, Up: a.up, Mailbox: a.mailbox,
 		Verifier: verifier, Access: rights, Signing: a.signing, KeyUsage: usage,
-		Auth: a.auth, Sessions: sessions, Factors: factors, Passkeys: passkeys, Users: user.NewService(a.pool), Accounts: a.accounts,
+		Auth: a.auth, Sessions: sessions, Factors: factors, Passkeys: passkeys, Users: user.NewService(a.pool), Accounts: a.accounts, Imports: imports,
 		Profiles: profiles, Avatars: avatars, Roles: role.NewService(a.pool, changes),
 		Keys:  keys,
 		Audit: audit.NewService(a.pool),

@@ -75,7 +75,10 @@ func (a *adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
 			if route.direct != nil && route.direct(w, r, callFrom(r.Context())) {
 				return
 			}
-			ctx := exchange{humaContext: humachi.NewContext(op, r, w), w: w, progress: callFrom(r.Context()).progress}
+			ctx := exchange{humaContext: humachi.NewContext(op, r, w), w: w}
+			if route.Stream {
+				ctx.progress = callFrom(r.Context()).progress
+			}
 			handler(&ctx)
 			ctx.finish()
 		})

@@ -28,6 +28,7 @@ type Route struct {
 	Form         []string // the body is a form with these parameters, not JSON
 	Picture      bool     // the body is a picture
 	Stream       bool     // no total time: see progress
+	Lines        bool     // the body is NDJSON of any length, which the handler reads; no total time either
 
 	content map[string]*huma.MediaType // of a stream, by media type
 
@@ -59,6 +60,9 @@ func handle[I, O any](s *Server, r Route, h func(ctx context.Context, by actor.A
 	describe(&op, &r)
 	if r.Picture {
 		op.RequestBody = pictureBody()
+	}
+	if r.Lines {
+		op.RequestBody = linesBody()
 	}
 	defer s.learnParameters(&r)
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {

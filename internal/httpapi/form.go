@@ -47,6 +47,8 @@ func (r *Route) media() []string {
 	switch {
 	case r.Picture:
 		return pictureMedia
+	case r.Lines:
+		return []string{mediaNDJSON}
 	case r.Form != nil:
 		return []string{mediaForm}
 	case r.Method == http.MethodPatch:

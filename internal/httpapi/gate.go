@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -41,7 +42,8 @@ type call struct {
 
 	byCookie bool // the refresh token came in the cookie
 
-	progress *progress // of a stream, else nil
+	progress *progress // of a stream, in either direction, else nil
+	upload   io.Reader // the body, where the handler reads it
 
 	request *http.Request
 }
@@ -125,7 +127,7 @@ func (s *Server) serve(route *Route, w http.ResponseWriter, r *http.Request, nex
 
 // bound gives the request its time.
 func (c *call) bound(ctx context.Context, w http.ResponseWriter) (context.Context, func()) {
-	if !c.route.Stream {
+	if !c.route.Stream && !c.route.Lines {
 		return context.WithTimeout(ctx, requestTimeout)
 	}
 	ctx, p, end := stream(ctx, w)
@@ -163,6 +165,12 @@ func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	c.checkQuery(r)
 	if !c.route.writes() {
 		return nil
+	}
+	if c.route.Lines {
+		c.upload = &upload{r.Body, c.progress}
+		r.Body, r.ContentLength = http.NoBody, 0 // nothing is left for huma to decode
+		r.Header.Del("Content-Type")
+		return nil // the handler asks for the slot when it has read what the answer is bound to
 	}
 	if err := c.read(w, r); err != nil {
 		return err
@@ -259,8 +267,11 @@ func (c *call) read(w http.ResponseWriter, r *http.Request) error {
 
 // most is how large a body may be, in bytes, and the refusal of a larger one.
 func (r *Route) most() (int64, error) {
-	if r.Picture {
+	switch {
+	case r.Picture:
 		return maxPicture, errPictureTooLarge
+	case r.Lines:
+		return math.MaxInt64, nil // its lines are counted, and each is bounded
 	}
 	return maxBody, errTooLarge
 }
@@ -270,6 +281,8 @@ func checkMedia(route *Route, r *http.Request) error {
 	switch {
 	case route.Picture:
 		refusal = errPictureMedia
+	case route.Lines:
+		refusal = errLinesMedia
 	case route.Form != nil:
 		refusal = errFormMedia
 	}

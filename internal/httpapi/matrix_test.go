@@ -63,6 +63,9 @@ GET    /users/me/export                   session      -
 GET    /users                             users:read   users:read
 POST   /users                             users:write  users:write
 GET    /users/export                      users:export users:export
+POST   /users/import                      users:import users:import
+GET    /users/import/{id}                 users:import users:import
+GET    /users/import/{id}/errors          users:import users:import
 GET    /users/{id}                        users:read   users:read
 PATCH  /users/{id}                        users:write  users:write
 DELETE /users/{id}                        users:delete users:delete

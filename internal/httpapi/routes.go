@@ -6,6 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/user-management-service/ums/internal/domain/account"
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/profile"
@@ -123,6 +124,9 @@ func (s *Server) register() {
 	handle(s, get("/users", "listUsers", "List users", Permission(user.ReadPermission)).as("user.list"), s.listUsers)
 	handle(s, post("/users", "createUser", "Create a user", Permission(user.WritePermission)).as("user.create").status(http.StatusCreated).idempotent(), s.createUser)
 	handle(s, get("/users/export", "exportUsers", "Export users", Permission(user.ExportPermission)).as("user.bulk_export").streams(userExport()), s.exportUsers)
+	handle(s, post("/users/import", "importUsers", "Import users", Permission(account.ImportPermission)).as("user.import").status(http.StatusAccepted).idempotent().lines(), s.importUsers)
+	handle(s, get("/users/import/{id}", "getImport", "Read how far an import is", Permission(account.ImportPermission)).as("user.import"), s.getImport)
+	handle(s, get("/users/import/{id}/errors", "exportImportErrors", "Export the lines of an import that were not taken", Permission(account.ImportPermission)).as("user.import").streams(importErrors()), s.exportImportErrors)
 	handle(s, get("/users/{id}", "getUser", "Read a user", Permission(user.ReadPermission)).as("user.read"), s.getUser)
 	handle(s, patchTo("/users/{id}", "updateUser", "Change a user", Permission(user.WritePermission)).as("user.update"), s.updateUser)
 	handle(s, del("/users/{id}", "deleteUser", "Delete a user", Permission(user.DeletePermission)).as("user.delete"), s.deleteUser)

@@ -19,6 +19,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/apikey"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/auth"
+	"github.com/user-management-service/ums/internal/domain/bulk"
 	"github.com/user-management-service/ums/internal/domain/mfa"
 	"github.com/user-management-service/ums/internal/domain/passkey"
 	"github.com/user-management-service/ums/internal/domain/profile"
@@ -69,6 +70,7 @@ type Deps struct {
 	Passkeys *passkey.Service
 	Users    *user.Service
 	Accounts *account.Service
+	Imports  *bulk.Service
 	Profiles *profile.Service
 	Avatars  *profile.Avatars
 	Roles    *role.Service

@@ -69,6 +69,7 @@ type Draft struct {
 	ExternalID    *string
 	Metadata      jsontext.Value // nil: {}
 	AppMetadata   jsontext.Value
+	CreatedAt     *time.Time // nil: now
 }
 
 // Insert makes an account and returns its id, or ErrEmailTaken, or ErrExternalID. The failed statement ends tx.
@@ -76,14 +77,29 @@ func Insert(ctx context.Context, tx postgres.Tx, d Draft) (id.ID, error) {
 	user := id.New()
 	_, err := tx.Exec(ctx, `
 		INSERT INTO users (id, kind, email, email_norm, email_verified, status, password_hash, display_name, locale,
-			external_id, metadata, app_metadata)
-		VALUES ($1, $2, nullif($3, ''), nullif($4, ''), $5, $6, $7, $8, $9, $10, $11, $12)`,
+			external_id, metadata, app_metadata, created_at)
+		VALUES ($1, $2, nullif($3, ''), nullif($4, ''), $5, $6, $7, $8, $9, $10, $11, $12, coalesce($13, now()))`,
 		user, d.Kind, d.Email, d.EmailNorm, d.EmailVerified, d.Status, d.PasswordHash, d.DisplayName, d.Locale,
-		d.ExternalID, object(d.Metadata), object(d.AppMetadata))
+		d.ExternalID, object(d.Metadata), object(d.AppMetadata), d.CreatedAt)
 	if err != nil {
 		return id.Nil, fmt.Errorf("insert user: %w", taken(err))
 	}
 	return user, nil
+}
+
+// Claimants returns the accounts, two at most, that have this address or external id; "" is nobody's.
+func Claimants(ctx context.Context, tx postgres.Tx, emailNorm, externalID string) ([]id.ID, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT id FROM users WHERE email_norm = nullif($1, '')
+		UNION SELECT id FROM users WHERE external_id = nullif($2, '')`, emailNorm, externalID)
+	if err != nil {
+		return nil, fmt.Errorf("find claimants: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[id.ID])
+	if err != nil {
+		return nil, fmt.Errorf("find claimants: %w", err)
+	}
+	return found, nil
 }
 
 // taken gives the unique columns their refusals.

@@ -72,3 +72,25 @@ func rollback(tx pgx.Tx, conn *pgxpool.Conn) {
 	defer cancel()
 	_ = tx.Rollback(ctx) // after a commit this is a no-op; a connection that fails here is closed by the pool
 }
+
+// Try runs fn in a savepoint: when it returns an error, or keep says no, its effects are undone and tx goes on. What it
+// put off until the commit is then forgotten.
+func (tx Tx) Try(ctx context.Context, keep bool, fn func(ctx context.Context, tx Tx) error) error {
+	inner, err := tx.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("savepoint: %w", err)
+	}
+	put := len(*tx.onCommit)
+	failed := fn(ctx, Tx{inner, tx.onCommit})
+	if failed == nil && keep {
+		if err := inner.Commit(ctx); err != nil {
+			return fmt.Errorf("release savepoint: %w", err)
+		}
+		return nil
+	}
+	*tx.onCommit = (*tx.onCommit)[:put]
+	if err := inner.Rollback(ctx); err != nil {
+		return fmt.Errorf("roll back to savepoint: %w", errors.Join(err, failed))
+	}
+	return failed
+}
