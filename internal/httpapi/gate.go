@@ -315,7 +315,10 @@ func (s *Server) refused(ctx context.Context, c *call, err error) error {
 	}
 	if target, ok := id.Parse(pathID(ctx)); ok {
 		e.Target.Type, e.Target.ID = strings.SplitN(c.route.Action, ".", 2)[0], target
-		if tag(c.route.Path) == "users" {
+		switch {
+		case strings.HasPrefix(c.route.Path, "/users/import/"):
+			e.Target.Type = "import"
+		case tag(c.route.Path) == "users":
 			e.Target.Type = "user" // also when the act is role.assign
 		}
 	}

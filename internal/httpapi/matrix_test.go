@@ -206,6 +206,14 @@ func takesPicture(route string) bool {
 // asPicture sends bodies, which are texts, as pictures.
 func asPicture(c *apptest.Client) *apptest.Client { return c.With("Content-Type", "image/png") }
 
+// takesLines says whether the body of the route is NDJSON.
+func takesLines(route string) bool { return route == "POST /users/import" }
+
+// asLines sends bodies, which are texts, as NDJSON.
+func asLines(c *apptest.Client) *apptest.Client {
+	return c.With("Content-Type", "application/x-ndjson")
+}
+
 // call asks for a route in a way that changes nothing, whoever is let in: of what does not exist, with a body that lacks
 // everything, for a version that never was.
 func (r rule) call(t *testing.T, c *apptest.Client, path string) *apptest.Answer {
@@ -216,6 +224,8 @@ func (r rule) call(t *testing.T, c *apptest.Client, path string) *apptest.Answer
 		c, body = asForm(c), "x=y"
 	case takesPicture(r.route()):
 		c, body = asPicture(c), "no picture"
+	case takesLines(r.route()):
+		c, body = asLines(c), "\n"
 	case r.method != http.MethodGet && r.method != http.MethodDelete:
 		body = doc{}
 	}
@@ -305,10 +315,14 @@ func TestAZ01_RefusalsTellNothingOfIDs(t *testing.T) {
 	session := bobs.GET(t, "/auth/sessions").Want(t, 200).String(t, "data.0.id")
 	factor := bobs.POST(t, "/auth/mfa/totp", nil).Want(t, 201).String(t, "id")
 	event := root.GET(t, "/audit-events?limit=1").Want(t, 200).String(t, "data.0.id")
+	imported := asLines(root).POST(t, "/users/import", `{"email": "imported@az01.test"}`).Want(t, 202).String(t, "id")
 	existing := func(path string) string {
 		id := map[string]string{
 			"users": bob, "profiles": bob, "roles": adminRole, "sessions": session, "passkeys": passkey, "mfa": factor, "api-keys": key,
 			"audit-events": event, "permissions": "",
+		}
+		if strings.HasPrefix(path, "/users/import/") {
+			return strings.ReplaceAll(path, "{id}", imported)
 		}
 		known, ok := id[strings.Split(strings.TrimPrefix(path, "/auth"), "/")[1]]
 		require.True(t, ok, "say which id of Bob's %s takes", path)
@@ -332,7 +346,7 @@ func TestAZ01_RefusalsTellNothingOfIDs(t *testing.T) {
 		}
 	}
 	require.Len(t, hidden, 9, "a session, a passkey, a key, its rotation and usage, a factor in two ways, a profile and its avatar")
-	for target, n := range map[string]int{bob: 5, key: 5, session: 1, passkey: 2, factor: 2} { // of Bob as user and as profile
+	for target, n := range map[string]int{bob: 5, key: 5, session: 1, passkey: 2, factor: 2, imported: 2} { // of Bob as user and as profile
 		denied := root.GET(t, "/audit-events?outcome=denied&actor_id="+ann+"&target_id="+target).Want(t, 200)
 		if target == bob {
 			n += len(slices.DeleteFunc(rules(t), func(r rule) bool { return !strings.HasPrefix(r.path, "/users/{id}") }))

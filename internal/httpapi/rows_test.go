@@ -71,13 +71,16 @@ func (w *world) everywhere(r *httpapi.Route, success row) []row {
 		if takesPicture(success.route) {
 			by = asPicture(by)
 		}
+		if takesLines(success.route) {
+			by = asLines(by)
+		}
 		return row{route: success.route, by: by, path: success.path, body: success.body, status: status, code: code}
 	}
 	two := w.root.With("X-API-Key", "x")
 	strange := refuse(success.by, 422, "validation_failed")
 	strange.path = strange.url() + map[bool]string{true: "&", false: "?"}[strings.Contains(strange.url(), "?")] + "color=red"
 	rows := []row{refuse(two, 400, "multiple_credentials"), strange}
-	if success.body != nil {
+	if success.body != nil && !takesLines(success.route) { // a malformed line is one of many
 		malformed := refuse(success.by, 400, "malformed_request")
 		malformed.body = `{"a":1,"a":1}`
 		if takesForm(success.route) {

@@ -65,6 +65,9 @@ func (t timestamp) MarshalJSON() ([]byte, error) {
 	return t.append(make([]byte, 0, len(timeLayout)+2)), nil
 }
 
+// UnmarshalJSON implements json.Unmarshaler, for answers that were kept.
+func (t *timestamp) UnmarshalJSON(b []byte) error { return (*time.Time)(t).UnmarshalJSON(b) }
+
 func (t timestamp) append(b []byte) []byte {
 	b = append(b, '"')
 	b = time.Time(t).UTC().AppendFormat(b, timeLayout)

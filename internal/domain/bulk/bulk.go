@@ -20,8 +20,8 @@ import (
 const MaxLines = 1_000_000
 
 var (
-	errMany  = fault.New(fault.TooLarge, "too_many_lines", "An import has at most 1,000,000 lines; send the rest as another.")
-	errEmpty = fault.New(fault.Invalid, "empty_import", "The body has no line.")
+	errMany  = fault.New(fault.TooLarge, "payload_too_large", "An import has at most 1,000,000 lines; send the rest as another.")
+	errEmpty = fault.InvalidField("", "required", "Send at least one line.")
 )
 
 // Status is how far an import is.

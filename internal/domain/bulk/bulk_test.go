@@ -235,7 +235,7 @@ func TestImportsLeaveNothingThatTheyShouldNot(t *testing.T) {
 	_, err := b.Stage(t.Context(), by, skip, broken)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	_, err = b.Stage(t.Context(), by, skip, strings.NewReader("\n \n"))
-	require.Equal(t, "empty_import", fault.As(err).Code)
+	require.Equal(t, "validation_failed", fault.As(err).Code)
 	_, err = b.Stage(t.Context(), actor.Actor{Kind: actor.User, Permissions: actor.Permissions{"users:write"}}, skip, strings.NewReader(people(1, 1)))
 	require.ErrorIs(t, err, actor.Denied("users:import"))
 	require.Equal(t, imports, b.count(`SELECT count(*) FROM imports`))
