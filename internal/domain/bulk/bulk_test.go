@@ -118,10 +118,10 @@ func TestImportsAreIdempotent(t *testing.T) {
 	b := start(t)
 	by := b.caller("importer@example.com", "users:import")
 	first := b.run(by, skip, people(1, 450))
-	require.EqualValues(t, []any{bulk.Done, int64(450), int64(450), int64(450), int64(0)},
+	require.Equal(t, []any{bulk.Done, int64(450), int64(450), int64(450), int64(0)},
 		[]any{first.Status, first.Total, first.Processed, first.Created, first.Rejected})
 	again := b.run(by, skip, people(1, 451))
-	require.EqualValues(t, []int64{1, 450}, []int64{again.Created, again.Skipped})
+	require.Equal(t, []int64{1, 450}, []int64{again.Created, again.Skipped})
 
 	update := bulk.Options{OnConflict: bulk.Update}
 	i := b.run(by, update, `{"email": "p1@EXAMPLE.org", "display_name": "One"}
@@ -129,7 +129,7 @@ func TestImportsAreIdempotent(t *testing.T) {
 
 {"email": "p3@example.org", "external_id": "crm-3"}
 {"email": "p4@example.org", "external_id": "crm-5", "display_name": "Whose"}`)
-	require.EqualValues(t, []int64{4, 2, 1, 1}, []int64{i.Total, i.Updated, i.Skipped, i.Rejected})
+	require.Equal(t, []int64{4, 2, 1, 1}, []int64{i.Total, i.Updated, i.Skipped, i.Rejected})
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM users WHERE email_norm = 'p2@example.org' AND display_name = 'Two'`))
 	require.Equal(t, 452, b.count(`SELECT count(*) FROM users`))
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM import_errors WHERE code = 'ambiguous_account' AND line = 4`))
@@ -152,7 +152,7 @@ func TestREG08_AZ03_LinesAreNoWayAround(t *testing.T) {
 	}
 	lines = append(lines, `[]`, `null`, `{`, `{"email": "long@example.org", "display_name": "`+strings.Repeat("x", bulk.MaxLine)+`"}`, "{\"email\": \"\xff\"}")
 	i := b.run(by, skip, strings.Join(lines, "\n"))
-	require.EqualValues(t, []int64{1, int64(len(lines) - 1)}, []int64{i.Created, i.Rejected})
+	require.Equal(t, []int64{1, int64(len(lines) - 1)}, []int64{i.Created, i.Rejected})
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM users WHERE email_norm = 'good@example.org' AND status = 'active' AND created_at = '2020-02-03T04:05:06Z'`))
 	require.Equal(t, 2, b.count(`SELECT count(*) FROM users`))
 	require.Equal(t, 0, b.count(`SELECT count(*) FROM import_errors WHERE errors::text LIKE ANY ('{%bad@%,%secret-and%,%llamas%,%tenant%}')`))
@@ -182,7 +182,7 @@ func TestImportEndsWithItsCallersRights(t *testing.T) {
 			b.exec(cut, by.UserID)
 			i := b.work(by, of)
 			require.Equal(t, bulk.Failed, i.Status)
-			require.EqualValues(t, []int64{bulk.BatchLines, bulk.BatchLines}, []int64{i.Processed, i.Created})
+			require.Equal(t, []int64{bulk.BatchLines, bulk.BatchLines}, []int64{i.Processed, i.Created})
 			require.Zero(t, b.count(`SELECT count(*) FROM import_lines`), "nothing of them stays")
 		})
 	}
@@ -213,7 +213,7 @@ func TestLinesAreWorkedOnce(t *testing.T) {
 	workers.Wait()
 	require.NoError(t, errors.Join(errs...))
 	i := b.work(by, of)
-	require.EqualValues(t, []any{bulk.Done, int64(n), int64(n), int64(0)}, []any{i.Status, i.Processed, i.Created, i.Skipped})
+	require.Equal(t, []any{bulk.Done, int64(n), int64(n), int64(0)}, []any{i.Status, i.Processed, i.Created, i.Skipped})
 	require.Zero(t, b.count(`SELECT count(*) FROM import_lines`))
 }
 
@@ -224,7 +224,7 @@ func TestImportsLeaveNothingThatTheyShouldNot(t *testing.T) {
 	b := start(t)
 	by := b.caller("importer@example.com", "users:import")
 	i := b.run(by, bulk.Options{OnConflict: bulk.Skip, DryRun: true}, people(1, 3)+"{}\n")
-	require.EqualValues(t, []int64{3, 1}, []int64{i.Created, i.Rejected})
+	require.Equal(t, []int64{3, 1}, []int64{i.Created, i.Rejected})
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM users`))
 	require.Zero(t, b.count(`SELECT count(*) FROM audit_events WHERE action = 'user.create'`))
 

@@ -94,7 +94,7 @@ func check(text []byte) error {
 		tok, err := dec.ReadToken()
 		switch {
 		case err != nil:
-			return nil
+			return nil //nolint:nilerr // its end, or what the decoder refuses next
 		case dec.StackDepth() > maxDepth:
 			return errLine.WithDetail("The line is nested deeper than 32 levels.")
 		case tok.Kind() == '"' && strings.ContainsRune(tok.String(), 0):

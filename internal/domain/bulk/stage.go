@@ -67,7 +67,7 @@ func (s *Service) receive(ctx context.Context, of id.ID, lines io.Reader) (total
 			chunk, size = chunk[:0], 0
 		}
 		if ended {
-			return total, nil
+			return total, nil //nolint:nilerr // the error was the end
 		}
 	}
 }
