@@ -29,7 +29,7 @@ const (
 
 // production undoes what makes other tests fast.
 var production = []string{
-	"UMS_ARGON2_MEMORY_KIB=19456", "UMS_ARGON2_ITERATIONS=2", "UMS_RATE_LIMIT_LOGIN=off", "UMS_LOG_LEVEL=warn", "UMS_DATABASE_MAX_CONNS=16",
+	"UMS_ARGON2_MEMORY_KIB=19456", "UMS_ARGON2_ITERATIONS=2", "UMS_RATE_LIMIT_LOGIN=off", "UMS_DATABASE_MAX_CONNS=16",
 }
 
 func TestFiguresOfSigningIn(t *testing.T) {
