@@ -22,7 +22,7 @@ const (
 
 var recoveryEncoding = base32.NewEncoding(crockford).WithPadding(base32.NoPadding)
 
-// newRecoveryCode returns a code as people see it, XXXX-XXXX-XXXX-XXXX-XXXX-XXXX, and what is stored of it.
+// newRecoveryCode returns a code as people see it, six groups of four characters, and what is stored of it.
 func newRecoveryCode() (secret.Text, []byte) {
 	var raw [recoverySize]byte
 	rand.Read(raw[:]) // never fails: it ends the program instead
