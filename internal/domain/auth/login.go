@@ -37,6 +37,9 @@ func (s *Service) Login(ctx context.Context, by actor.Actor, in Login) (Tokens, 
 			return Tokens{}, err
 		}
 	}
+	if err := s.Hasher.Admit(); err != nil { // a flood must not cost the statements of an attempt
+		return Tokens{}, err
+	}
 	_, norm, err := user.ParseEmail(in.Email)
 	if err != nil {
 		norm = "invalid " + strings.ToLower(strings.ToValidUTF8(in.Email, "")) // no account has it; it counts like any other

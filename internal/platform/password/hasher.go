@@ -194,4 +194,14 @@ func (h *Hasher) acquire(ctx context.Context) error {
 	}
 }
 
+// Admit fails with ErrOverloaded while the queue is full. Who asks it before his own preparations (a count, a read) spares
+// them under a flood; an answer of nil promises nothing, as the queue may fill meanwhile.
+func (h *Hasher) Admit() error {
+	if h.queued.Load() < h.limit {
+		return nil
+	}
+	h.overflowing.Add(1)
+	return ErrOverloaded
+}
+
 func (h *Hasher) release() { <-h.slots }
