@@ -51,6 +51,7 @@ func describe(op *huma.Operation, r *Route) {
 func (s *Server) document() {
 	o := s.api.OpenAPI()
 	o.Servers = []*huma.Server{{URL: s.Config.PublicURL}}
+	o.Tags = tags
 	o.Components.Schemas.Map()["Problem"] = problemSchema()
 	for _, unused := range []string{"Document", "Field"} { // huma's idea of an error
 		delete(o.Components.Schemas.Map(), unused)
@@ -79,6 +80,18 @@ func (s *Server) document() {
 	}
 }
 
+// tags group the operations, in the order in which a newcomer meets them; each is the first word of its paths.
+var tags = []*huma.Tag{
+	{Name: "auth", Description: "Registration, signing in and out, passwords, second factors, passkeys, sessions."},
+	{Name: "users", Description: "Accounts: one's own, and those that an administrator looks after."},
+	{Name: "profiles", Description: "What a person tells about himself, and who sees which part."},
+	{Name: "roles", Description: "Names for permissions, which can inherit one another."},
+	{Name: "permissions", Description: "What can be permitted: built in, or registered by other applications."},
+	{Name: "authz", Description: "Questions about what an account may do, and why."},
+	{Name: "api-keys", Description: "Credentials of programs, within the permissions of their owners."},
+	{Name: "audit-events", Description: "Who did what to whom."},
+}
+
 func problemSchema() *huma.Schema {
 	text := &huma.Schema{Type: huma.TypeString}
 	field := &huma.Schema{
@@ -90,13 +103,18 @@ func problemSchema() *huma.Schema {
 		},
 	}
 	return &huma.Schema{
-		Type: huma.TypeObject, Description: "A problem (RFC 9457). Some codes add members, such as required or policy.",
+		Type: huma.TypeObject, Description: "A problem (RFC 9457). Some codes add members.",
 		Required: []string{"type", "title", "status", "detail", "code", "request_id"},
 		Properties: map[string]*huma.Schema{
 			"type": {Type: huma.TypeString, Format: "uri", Description: "URL of the page that explains the code."}, "title": text,
 			"status": {Type: huma.TypeInteger}, "detail": text, "request_id": text,
 			"code":   {Type: huma.TypeString, Description: "Stable code; GET /problems/{code} says what to do."},
 			"errors": {Type: huma.TypeArray, Items: field, Description: "All faults of the input."},
+
+			"required":  {Type: huma.TypeString, Description: "Of permission_denied: the permission that is lacking."},
+			"policy":    {Type: huma.TypeString, Description: "Of rate_limited: the limit that was reached."},
+			"mfa_token": {Type: huma.TypeString, Description: "Of mfa_required: what goes on with the sign-in, by POST /auth/mfa/verify or a passkey."},
+			"factors":   {Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}, Description: "Of mfa_required: the kinds of factors that can go on."},
 		},
 		AdditionalProperties: true,
 	}
