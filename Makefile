@@ -64,6 +64,10 @@ test-e2e: ## Run the tests that drive the built binary
 test-browser: ## Run the tests that drive a real browser; they need Chromium or Google Chrome
 	scripts/with-database $(GO) test -tags browser $(ARGS) ./internal/e2e/browser
 
+.PHONY: test-clients
+test-clients: ## Run the Postman collection against the service; needs npm
+	scripts/with-database $(GO) test -tags clients $(ARGS) ./internal/e2e/clients
+
 .PHONY: bench
 bench: ## Run the benchmarks of the hot paths
 	@scripts/install-redis || true # the tests that need it say so
@@ -76,7 +80,7 @@ figures: ## Print the figures of signing in, with production's parameters (some 
 ##: Checking
 
 .PHONY: check
-check: check-fmt check-generated lint lint-shell lint-api test-race test-browser ## Everything that CI runs, the quick parts first
+check: check-fmt check-generated lint lint-shell lint-api test-race test-browser test-clients ## Everything that CI runs, the quick parts first
 
 .PHONY: test-race
 test-race: ## Run every test under the race detector
@@ -112,7 +116,7 @@ lint-api: ## Lint the HTTP contract, where npm is installed
 ##: Generating
 
 .PHONY: generate
-generate: ## Write the contract and the TypeScript types into api/
+generate: ## Write the contract, the Postman collection and the TypeScript types into api/
 	@scripts/generate api
 
 .PHONY: check-generated

@@ -2026,7 +2026,7 @@ export interface components {
             /** @description From where and with what the account has signed in. */
             sign_ins: components["schemas"]["SignInNetwork"][];
         };
-        /** @description A problem (RFC 9457). Some codes add members, such as required or policy. */
+        /** @description A problem (RFC 9457). Some codes add members. */
         Problem: {
             /** @description Stable code; GET /problems/{code} says what to do. */
             code: string;
@@ -2040,7 +2040,15 @@ export interface components {
                 /** @description JSON Pointer (RFC 6901) into the body, or query/NAME, path/NAME, header/NAME. */
                 pointer: string;
             }[];
+            /** @description Of mfa_required: the kinds of factors that can go on. */
+            factors?: string[];
+            /** @description Of mfa_required: what goes on with the sign-in, by POST /auth/mfa/verify or a passkey. */
+            mfa_token?: string;
+            /** @description Of rate_limited: the limit that was reached. */
+            policy?: string;
             request_id: string;
+            /** @description Of permission_denied: the permission that is lacking. */
+            required?: string;
             status: number;
             title: string;
             /**
