@@ -113,6 +113,12 @@ lint-api: ## Lint the HTTP contract, where npm is installed
 		scripts/npm-tool @redocly/cli $(REDOCLY_VERSION) redocly lint api/openapi.yaml; \
 	else echo "npm is not installed; the contract stays unlinted"; fi
 
+.PHONY: check-image
+check-image: ## Build the image, unpack it and start it with a read-only root, where buildah is and this is root on Linux
+	@if [ "$$(uname)" = Linux ] && [ "$$(id -u)" -eq 0 ] && command -v buildah >/dev/null; then \
+		scripts/with-database $(GO) test -tags packaging -count=1 -run '^TestImage' ./deploy; \
+	else echo "this is not root, or buildah is not installed; the image stays unbuilt"; fi
+
 ##: Generating
 
 .PHONY: generate
@@ -125,8 +131,12 @@ check-generated: ## Find generated files that are not fresh
 
 ##: Packaging
 
+.PHONY: image
+image: ## Build the container image with buildah or Docker; Go compiles on this machine, and no registry is asked
+	@scripts/image '$(IMAGE)' '$(VERSION)'
+
 .PHONY: docker
-docker: ## Build the container image
+docker: ## Build the container image with Docker alone, compiling inside of it
 	docker build --build-arg VERSION='$(VERSION)' -t '$(IMAGE)' .
 
 .PHONY: clean
