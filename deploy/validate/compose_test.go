@@ -1,0 +1,92 @@
+// Package validate_test reads the files of deployments with the programs that they are for: compose-go, kustomize, and the
+// types of the Kubernetes API. `make check-deploy` runs it; the module is its own.
+package validate_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/stretchr/testify/require"
+)
+
+const root = "../.."
+
+// operators is what docker-compose.yml asks of its operator.
+var operators = map[string]string{
+	"UMS_PUBLIC_URL":        "https://id.example.com",
+	"UMS_SMTP_URL":          "smtps://user:password@mail.example.com:465",
+	"UMS_MAIL_FROM":         "Example <no-reply@example.com>",
+	"UMS_MASTER_KEY":        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+	"POSTGRES_PASSWORD":     "owner",
+	"POSTGRES_APP_PASSWORD": "app",
+}
+
+// load reads a compose file as `docker compose` does: the schema, the variables, references between the parts.
+func load(t *testing.T, file string, env map[string]string, profiles ...string) (*types.Project, error) {
+	t.Helper()
+	var vars []string
+	for name, value := range env {
+		vars = append(vars, name+"="+value)
+	}
+	o, err := cli.NewProjectOptions([]string{filepath.Join(root, file)}, cli.WithEnv(vars), cli.WithProfiles(profiles))
+	require.NoError(t, err)
+	return o.LoadProject(t.Context())
+}
+
+func TestComposeForProduction(t *testing.T) {
+	t.Parallel()
+	p, err := load(t, "docker-compose.yml", operators)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"ums", "postgres"}, p.ServiceNames(), "Redis is for several replicas")
+	ums := p.Services["ums"]
+	require.True(t, ums.ReadOnly)
+	require.Equal(t, []string{"ALL"}, ums.CapDrop)
+	require.Contains(t, ums.SecurityOpt, "no-new-privileges:true")
+	require.Equal(t, "service_healthy", ums.DependsOn["postgres"].Condition)
+	require.NotEqual(t, *ums.Environment["UMS_DATABASE_URL"], *ums.Environment["UMS_DATABASE_DIRECT_URL"], "the owner migrates, the service works as another")
+	require.NotContains(t, ums.Environment, "UMS_ENV", "the image says production")
+	loopbackOnly(t, p)
+
+	p, err = load(t, "docker-compose.yml", operators, "replicas")
+	require.NoError(t, err)
+	require.Contains(t, p.ServiceNames(), "redis")
+	require.NotNil(t, p.Services["redis"].HealthCheck)
+}
+
+func TestComposeAsksForWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	for name := range operators {
+		env := map[string]string{}
+		for other, value := range operators {
+			if other != name {
+				env[other] = value
+			}
+		}
+		_, err := load(t, "docker-compose.yml", env)
+		require.ErrorContains(t, err, name, "an operator who forgets it must learn so before anything starts")
+	}
+}
+
+func TestComposeForALookAsksForNothing(t *testing.T) {
+	t.Parallel()
+	p, err := load(t, "docker-compose.dev.yml", nil)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"ums", "postgres", "mail"}, p.ServiceNames())
+	require.Equal(t, "development", *p.Services["ums"].Environment["UMS_ENV"])
+	loopbackOnly(t, p)
+}
+
+// loopbackOnly: a port that is published on all addresses passes by the host's firewall.
+func loopbackOnly(t *testing.T, p *types.Project) {
+	t.Helper()
+	for name, s := range p.Services {
+		for _, port := range s.Ports {
+			require.Equal(t, "127.0.0.1", port.HostIP, name)
+		}
+		require.False(t, strings.HasSuffix(s.Image, ":latest"), name)
+		require.False(t, s.Privileged, name)
+	}
+}
