@@ -63,6 +63,26 @@ func (p *Pool) once(ctx context.Context, fn func(ctx context.Context, tx Tx) err
 	return err
 }
 
+// InSnapshot runs fn in one REPEATABLE READ transaction that can only read: all of it is of one moment, however long it
+// takes, and it may stand idle while what was read is written elsewhere. It runs once. A long one keeps the database from
+// clearing up what has changed meanwhile.
+func (p *Pool) InSnapshot(ctx context.Context, fn func(ctx context.Context, db DB) error) (err error) {
+	conn, err := p.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { release(conn, err) }()
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer rollback(tx, conn)
+	if _, err := tx.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	return fn(ctx, tx)
+}
+
 // rollback ends what fn left open, also after a panic and after the caller's context ended.
 func rollback(tx pgx.Tx, conn *pgxpool.Conn) {
 	if conn.Conn().IsClosed() {
