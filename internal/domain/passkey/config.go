@@ -119,3 +119,11 @@ func (rp RelyingParty) local(origin string) bool {
 
 // Offered says whether passkeys can be used here at all.
 func (rp RelyingParty) Offered() bool { return len(rp.origins) > 0 }
+
+// ID is the relying party id, or "" when passkeys are not offered.
+func (rp RelyingParty) ID() string {
+	if !rp.Offered() {
+		return ""
+	}
+	return rp.id
+}
