@@ -29,6 +29,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/domain/signing"
 	"github.com/user-management-service/ums/internal/domain/throttle"
+	"github.com/user-management-service/ums/internal/domain/transfer"
 	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/httpapi"
 	"github.com/user-management-service/ums/internal/httpapi/middleware"
@@ -77,6 +78,8 @@ type App struct {
 	jobs     *jobs.Client
 	signing  *signing.Service
 	accounts *account.Service
+	imports  *bulk.Service
+	transfer *transfer.Service
 	auth     *auth.Service
 	mailbox  *mail.Mailbox
 
@@ -226,6 +229,10 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	})
 	imports := bulk.NewService(bulk.Deps{DB: a.pool, Ring: ring, Accounts: a.accounts, Authorizer: authorizer, Jobs: a.jobs})
 	imports.Work(a.jobs)
+	roles := role.NewService(a.pool, changes)
+	a.imports, a.transfer = imports, transfer.NewService(transfer.Deps{
+		DB: a.pool, Factors: factors, Profiles: profiles, Roles: roles, Clock: clk, PasskeyRP: relying.ID(),
+	})
 	a.auth = auth.NewService(auth.Deps{
 		Config: cfg.Auth, ProductName: cfg.Service.ProductName, DB: a.pool, Changes: changes, Ring: ring, Clock: clk, Hasher: hasher, Policy: policy,
 		Issuer: token.NewIssuer(cfg.Tokens, cfg.Service.PublicURL, a.signing.Keys(), clk), Verifier: verifier, Access: rights,
@@ -259,7 +266,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		Idempotency: store, Cursors: page.NewCodec(ring), Ready: a.checks, Up: a.up, Mailbox: a.mailbox,
 		Verifier: verifier, Access: rights, Signing: a.signing, KeyUsage: usage,
 		Auth: a.auth, Sessions: sessions, Factors: factors, Passkeys: passkeys, Users: user.NewService(a.pool), Accounts: a.accounts, Imports: imports,
-		Profiles: profiles, Avatars: avatars, Roles: role.NewService(a.pool, changes),
+		Profiles: profiles, Avatars: avatars, Roles: roles,
 		Keys:  keys,
 		Audit: audit.NewService(a.pool),
 	})

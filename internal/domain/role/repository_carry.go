@@ -124,7 +124,9 @@ func Registered(ctx context.Context, db postgres.DB, name string) (known bool, e
 }
 
 // Same says whether two roles are the same in all that can be changed of them.
-func (r Role) Same(other Role) bool { return reflect.DeepEqual(body(r.content()), body(other.content())) }
+func (r Role) Same(other Role) bool {
+	return reflect.DeepEqual(body(r.content()), body(other.content()))
+}
 
 // content is the role without its name, its lists tidied.
 func (r Role) content() Role {
