@@ -246,7 +246,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 		a.background = append(a.background, a.limiter.Run)
 	}
 	a.housekeeping(
-		sessions.Sweep, factors.Sweep, passkeys.Sweep, proofs.Sweep, limits.Sweep, a.signing.Sweep, keys.SweepUsage, imports.Sweep,
+		sessions.Sweep, factors.Sweep, passkeys.Sweep, proofs.Sweep, limits.Sweep, a.signing.Sweep, keys.SweepUsage, imports.Sweep, avatars.Sweep,
 		func(ctx context.Context) error { _, err := store.Sweep(ctx); return err },
 		func(ctx context.Context) error { _, err := a.accounts.PurgeDue(ctx); return err },
 		func(ctx context.Context) error { return audit.EraseLate(ctx, a.pool) },

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"time"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
@@ -28,6 +29,8 @@ type Pictures interface {
 	Put(ctx context.Context, name, mediaType string, content []byte) error
 	Get(ctx context.Context, name string) (mediaType string, content []byte, err error)
 	Delete(ctx context.Context, name string) error
+	// Old gives each the names that begin with prefix and were put before a time, in portions.
+	Old(ctx context.Context, prefix string, before time.Time, each func(names []string) error) error
 }
 
 // Queue takes jobs in a transaction.

@@ -3,6 +3,9 @@ package profile
 import (
 	"context"
 	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/objectstore"
@@ -35,6 +38,23 @@ func avatarOf(ctx context.Context, tx postgres.Tx, owner id.ID) (*string, error)
 func hasAvatar(ctx context.Context, db postgres.DB, avatar string) (there bool, err error) {
 	if err := db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM profiles WHERE avatar = $1)", avatar).Scan(&there); err != nil {
 		return false, fmt.Errorf("look for avatar: %w", err)
+	}
+	return there, nil
+}
+
+// avatarsAmong returns which of these some profile has.
+func avatarsAmong(ctx context.Context, db postgres.DB, avatars []string) (map[string]bool, error) {
+	rows, err := db.Query(ctx, "SELECT avatar FROM profiles WHERE avatar = ANY($1)", avatars)
+	if err != nil {
+		return nil, fmt.Errorf("look for avatars: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for avatars: %w", err)
+	}
+	there := make(map[string]bool, len(found))
+	for _, avatar := range found {
+		there[avatar] = true
 	}
 	return there, nil
 }
@@ -72,4 +92,17 @@ func (t Table) Delete(ctx context.Context, name string) error {
 		return fmt.Errorf("delete picture: %w", err)
 	}
 	return nil
+}
+
+// Old implements Pictures.
+func (t Table) Old(ctx context.Context, prefix string, before time.Time, each func(names []string) error) error {
+	rows, err := t.db.Query(ctx, "SELECT name FROM avatar_pictures WHERE starts_with(name, $1) AND created_at < $2", prefix, before)
+	if err != nil {
+		return fmt.Errorf("list pictures: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("list pictures: %w", err)
+	}
+	return each(names)
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -19,7 +20,10 @@ import (
 // ErrNone says that there is no object of this name.
 var ErrNone = errors.New("no such object")
 
-const maxObject = 4 << 20 // bytes; what we put there is far smaller
+const (
+	maxObject = 4 << 20 // bytes; what we put there is far smaller
+	listed    = 1000    // names that Old hands over at once
+)
 
 // Bucket is a bucket, or a part of one.
 type Bucket struct {
@@ -86,6 +90,31 @@ func (b *Bucket) Delete(ctx context.Context, name string) error {
 		return fmt.Errorf("delete object: %w", err)
 	}
 	return nil
+}
+
+// Old gives each the names of the objects that begin with prefix and were put before a time, some at a time.
+func (b *Bucket) Old(ctx context.Context, prefix string, before time.Time, each func(names []string) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the listing when each has failed
+	var names []string
+	for o := range b.client.ListObjects(ctx, b.name, minio.ListObjectsOptions{Prefix: b.prefix + prefix, Recursive: true}) {
+		if o.Err != nil {
+			return fmt.Errorf("list objects: %w", o.Err)
+		}
+		if o.LastModified.Before(before) {
+			names = append(names, strings.TrimPrefix(o.Key, b.prefix))
+		}
+		if len(names) == listed {
+			if err := each(names); err != nil {
+				return err
+			}
+			names = nil
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return each(names)
 }
 
 func none(err error) error {
