@@ -74,8 +74,8 @@ bench: ## Run the benchmarks of the hot paths
 	scripts/with-database $(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: figures
-figures: ## Print the figures of signing in, with production's parameters (some minutes, on an idle machine)
-	scripts/with-database $(GO) test -tags figures -count=1 -v -run '^TestFigures' ./internal/e2e
+figures: ## Print the figures of signing in, with production's parameters, and of lists among a million (some minutes, on an idle machine)
+	scripts/with-database $(GO) test -tags figures -count=1 -v -timeout 30m -run '^TestFigures' ./internal/e2e
 
 ##: Checking
 

@@ -15,15 +15,15 @@ import (
 func TestFindingAmongMany(t *testing.T) {
 	t.Parallel()
 	b := start(t)
-	// The newest 1500 are blue; 5500 before them are red, each tenth of these is public.
+	// The newest 10,500 are blue; 5500 before them are red, each tenth of these is public.
 	_, err := b.db.Exec(t.Context(), `
 		WITH made AS (
 			INSERT INTO users (email, email_norm, status, created_at)
-			SELECT i || '@many.test', i || '@many.test', 'active', now() - make_interval(mins => i / 3) FROM generate_series(1, 7000) i RETURNING id, email
+			SELECT i || '@many.test', i || '@many.test', 'active', now() - make_interval(mins => i / 3) FROM generate_series(1, 16000) i RETURNING id, email
 		)
 		INSERT INTO profiles (user_id, nickname, given_name, visibility, attributes)
-		SELECT id, 'nick' || split_part(email, '@', 1), 'Ünal', CASE WHEN email LIKE '%0@%' THEN 'public' ELSE 'private' END,
-			jsonb_build_object('team', CASE WHEN split_part(email, '@', 1)::int <= 1500 THEN 'blue' ELSE 'red' END)
+		SELECT id, 'nick' || split_part(email, '@', 1), CASE WHEN split_part(email, '@', 1)::int <= 10500 THEN 'Ünal' ELSE 'O''Neill' END, CASE WHEN email LIKE '%0@%' THEN 'public' ELSE 'private' END,
+			jsonb_build_object('team', CASE WHEN split_part(email, '@', 1)::int <= 10500 THEN 'blue' ELSE 'red' END)
 		FROM made`)
 	require.NoError(t, err)
 	reader, plain := b.person(t, "reader@example.org", "profiles:read"), b.person(t, "plain@example.org")
@@ -50,17 +50,20 @@ func TestFindingAmongMany(t *testing.T) {
 	}
 	red := map[string]string{"team": "red"}
 	require.Len(t, walk(reader, profile.Filter{Attributes: red}, 20), 5500, "many, and far")
-	require.Len(t, walk(reader, profile.Filter{Search: "ünal"}, 20), 7000, "many, and near")
-	require.Len(t, walk(plain, profile.Filter{Search: "ÜNAL"}, 20), 700)
-	require.Equal(t, []string{"nick6000"}, walk(plain, profile.Filter{Search: "nick6000"}, 2), "one, and far")
-	require.Empty(t, walk(plain, profile.Filter{Search: "nick6001"}, 2), "a private one")
-	require.Equal(t, []string{"nick6001"}, walk(reader, profile.Filter{Search: "ick6001", Attributes: red}, 2))
-	require.Empty(t, walk(reader, profile.Filter{Search: "nick6001", Attributes: map[string]string{"team": "blue"}}, 2))
-	require.Len(t, walk(plain, profile.Filter{Search: "ü"}, 2), 700, "a short term, where not many are there")
-	require.Len(t, walk(plain, profile.Filter{}, 2), 700)
+	require.Len(t, walk(reader, profile.Filter{Search: "o'neill"}, 20), 5500, "many, and far")
+	require.Len(t, walk(plain, profile.Filter{Search: "O'N"}, 20), 550)
+	require.Len(t, walk(reader, profile.Filter{Search: "ünal"}, 40), 10_500, "many, and near")
+	require.Len(t, walk(plain, profile.Filter{Search: "ÜNAL"}, 20), 1050)
+	require.Equal(t, []string{"nick15000"}, walk(reader, profile.Filter{Search: "nick15000"}, 2), "one, and far")
+	require.Equal(t, []string{"nick15000"}, walk(plain, profile.Filter{Search: "nick15000"}, 2))
+	require.Empty(t, walk(plain, profile.Filter{Search: "nick15001"}, 2), "a private one")
+	require.Equal(t, []string{"nick15001"}, walk(reader, profile.Filter{Search: "ick15001", Attributes: red}, 2))
+	require.Empty(t, walk(reader, profile.Filter{Search: "nick15001", Attributes: map[string]string{"team": "blue"}}, 2))
+	require.Len(t, walk(plain, profile.Filter{Search: "ü"}, 4), 1050, "a short term, where not many are there")
+	require.Len(t, walk(plain, profile.Filter{}, 4), 1600)
 
 	_, err = b.db.Exec(t.Context(), `
-		WITH made AS (INSERT INTO users (kind, display_name, status) SELECT 'service', 's' || i, 'active' FROM generate_series(1, 3100) i RETURNING id)
+		WITH made AS (INSERT INTO users (kind, display_name, status) SELECT 'service', 's' || i, 'active' FROM generate_series(1, 10) i RETURNING id)
 		INSERT INTO profiles (user_id) SELECT id FROM made`)
 	require.NoError(t, err)
 	_, err = b.List(t.Context(), reader, profile.Filter{Search: "%", Limit: 10})

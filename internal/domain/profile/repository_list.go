@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	nearby = 1000 // profiles that are looked at before the indexes of terms and attributes are asked
-	few    = 5000 // hits of these that are worth sorting
+	nearby = 5_000 // profiles whose names are compared in the order of the list before the trigrams are asked
+	nearer = 1_000 // profiles whose attributes are looked at, each in its own row, before their index is asked
+	few    = 5_000 // hits of these indexes that are worth sorting
 )
 
 // lister builds the statement of one page.
@@ -98,33 +99,66 @@ func (l *lister) walk(limit int, conditions ...string) string {
 // are asked, and what they find too often to be sorted is met soon on the way through the list.
 func (l *lister) find() string {
 	match := l.match()
+	indexed := append(l.attributes(), l.public()...)
+	if l.f.Search != "" {
+		// What the coding finds is compared with the names.
+		indexed = append(indexed, "p.coded LIKE lower("+l.arg("%"+user.Coded(l.f.Search)+"%")+")", match)
+	}
+	const order = " ORDER BY p.user_created_at DESC, p.user_id DESC"
 	limit := " LIMIT " + strconv.Itoa(l.f.Limit)
 	full := "(SELECT count(*) = " + strconv.Itoa(l.f.Limit) + " FROM near)"
 	many := "(SELECT count(*) > " + strconv.Itoa(few) + " FROM hits)"
-	public, status := "", "<> 'deleting'"
-	if !l.all {
-		public, status = " AND p.visibility = 'public'", "= 'active'"
+	var near, whole string
+	if len(l.f.Attributes) > 0 {
+		near = "SELECT p.user_id FROM (" + l.walk(nearer) + ") p WHERE " + match + limit
+		whole = "SELECT p.user_id FROM (" + l.walk(l.f.Limit, match, "NOT "+full, many) + ") p"
+	} else { // the index in the order of the list holds the names
+		texts := "SELECT p.user_id, p.user_created_at, p.names FROM profiles p WHERE " + strings.Join(append(l.public(), "true"), " AND ") +
+			l.behind(" AND ", "p.user_created_at", "p.user_id") + order
+		near = "SELECT p.user_id FROM (" + texts + " LIMIT " + strconv.Itoa(nearby) + ") p" + l.listed() + " WHERE " + match + order + limit
+		whole = "SELECT p.user_id FROM (" + texts + ") p" + l.listed() + " WHERE " + match + " AND NOT " + full + " AND " + many + order + limit
 	}
-	return `WITH near AS MATERIALIZED (
-			SELECT p.user_id FROM (` + l.walk(nearby) + ") p WHERE " + match + limit + `
+	return `WITH near AS MATERIALIZED (` + near + `
 		), hits AS MATERIALIZED (
 			SELECT p.user_id, p.user_created_at FROM profiles p
-			WHERE NOT ` + full + " AND " + match + public + l.behind(" AND ", "p.user_created_at", "p.user_id") + " LIMIT " + strconv.Itoa(few+1) + `
+			WHERE NOT ` + full + " AND " + strings.Join(indexed, " AND ") + l.behind(" AND ", "p.user_created_at", "p.user_id") +
+		" LIMIT " + strconv.Itoa(few+1) + `
 		)
 		SELECT user_id FROM near WHERE ` + full + `
-		UNION ALL (SELECT h.user_id FROM (SELECT * FROM hits ORDER BY user_created_at DESC, user_id DESC) h
-			CROSS JOIN LATERAL (SELECT FROM users u WHERE u.id = h.user_id AND u.status ` + status + ` OFFSET 0) u
-			WHERE NOT ` + full + " AND NOT " + many + " ORDER BY h.user_created_at DESC, h.user_id DESC" + limit + `)
-		UNION ALL (SELECT p.user_id FROM (` + l.walk(l.f.Limit, match, "NOT "+full, many) + ") p)"
+		UNION ALL (SELECT p.user_id FROM (SELECT * FROM hits p` + order + ") p" + l.listed() + `
+			WHERE NOT ` + full + " AND NOT " + many + order + limit + `)
+		UNION ALL (` + whole + ")"
+}
+
+// public are the conditions on a profile p alone that the caller may see it.
+func (l *lister) public() []string {
+	if l.all {
+		return nil
+	}
+	return []string{"p.visibility = 'public'"}
+}
+
+// listed joins the account of a profile p, if it is in the list. It is looked up for each row, and so in their order.
+func (l *lister) listed() string {
+	status := "<> 'deleting'"
+	if !l.all {
+		status = "= 'active'"
+	}
+	return " CROSS JOIN LATERAL (SELECT FROM users u WHERE u.id = p.user_id AND u.status " + status + " OFFSET 0) u"
 }
 
 // match is the condition on a profile p.
 func (l *lister) match() string {
-	var where []string
+	where := l.attributes()
 	if l.f.Search != "" {
-		where = append(where, "profile_names(p.given_name, p.family_name, p.nickname) LIKE lower("+
-			l.arg("%"+postgres.EscapeLike(l.f.Search)+"%")+`) ESCAPE '\'`)
+		where = append(where, "p.names LIKE lower("+l.arg("%"+postgres.EscapeLike(l.f.Search)+"%")+`) ESCAPE '\'`)
 	}
+	return strings.Join(where, " AND ")
+}
+
+// attributes are the conditions on the attributes of a profile p.
+func (l *lister) attributes() []string {
+	var where []string
 	for _, name := range slices.Sorted(maps.Keys(l.f.Attributes)) {
 		var either []string
 		for _, doc := range equals(name, l.f.Attributes[name]) {
@@ -132,7 +166,7 @@ func (l *lister) match() string {
 		}
 		where = append(where, "("+strings.Join(either, " OR ")+")")
 	}
-	return strings.Join(where, " AND ")
+	return where
 }
 
 // behind is the condition that a row stands behind the last one of the page before, or nothing.

@@ -206,6 +206,60 @@ func TestFilters(t *testing.T) {
 	require.ErrorIs(t, err, actor.ErrPermissionDenied)
 }
 
+// A term that is near, far, rare or frequent is found alike, page after page, with filters and in both directions; AZ-12
+// for searches.
+func TestAZ12_SearchesSeeEveryRowOnce(t *testing.T) {
+	t.Parallel()
+	pool, _ := open(t)
+	s := user.NewService(pool)
+	// The newest 10,500 are blue, 5500 before them are red; each tenth is pending, each hundredth is being deleted.
+	_, err := pool.Exec(t.Context(), `
+		INSERT INTO users (email, email_norm, display_name, status, created_at)
+		SELECT i || '@many.test', i || '@many.test', CASE WHEN i <= 10500 THEN 'Blue' ELSE 'Red' END || ' no.' || i,
+			CASE WHEN i % 100 = 0 THEN 'deleting' WHEN i % 10 = 0 THEN 'pending' ELSE 'active' END,
+			timestamptz '2026-01-01' - make_interval(mins => i / 3)
+		FROM generate_series(1, 16000) i`)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), `
+		WITH r AS (INSERT INTO roles (name) VALUES ('editor') RETURNING id)
+		INSERT INTO user_roles (user_id, role_id) SELECT u.id, r.id FROM users u, r WHERE u.email_norm LIKE '%7@many.test'`)
+	require.NoError(t, err)
+	half := time.Date(2026, 1, 1, 0, -14000/3, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		f    user.Filter
+		want int
+	}{
+		"many, and near":          {user.Filter{Search: "BLUE"}, 10_395},
+		"many, and far":           {user.Filter{Search: "red no."}, 5445},
+		"pending ones":            {user.Filter{Search: "red no.", Status: user.Pending}, 495},
+		"active people":           {user.Filter{Search: "red no.", Status: user.Active, Kind: user.Human}, 4950},
+		"of an implied role":      {user.Filter{Search: "red no.", Role: "user"}, 4950},
+		"of a role":               {user.Filter{Search: "red no.", Role: "editor"}, 550},
+		"of a time":               {user.Filter{Search: "red no.", CreatedBefore: half}, 1980},
+		"some, and far":           {user.Filter{Search: "red no.15"}, 990},
+		"one, and far":            {user.Filter{Search: "no.15999"}, 1},
+		"one that is no more":     {user.Filter{Search: "no.15900"}, 0},
+		"one that is on its way":  {user.Filter{Search: "no.15900", Status: user.Deleting}, 1},
+		"words of all, not a hit": {user.Filter{Search: "test red"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, descending := range []bool{false, true} {
+				c.f.Sort = page.Sort{Field: "created_at", Descending: descending}
+				c.f.Limit = 200
+				seen := walk(t, s, c.f, func() {})
+				require.Equal(t, c.want, len(seen)) //nolint:testifylint // Len would print thousands of accounts
+				times := map[id.ID]bool{}
+				for _, u := range seen {
+					times[u.ID] = true
+				}
+				require.Len(t, times, c.want, "each once")
+				require.True(t, slices.IsSortedFunc(seen, func(a, b *user.User) int { return compare(c.f.Sort, a, b) }))
+			}
+		})
+	}
+}
+
 // AZ-11: keys that are not of this order are a cursor fault, never an SQL error.
 func TestAZ11_ForeignKeysAreNoCursor(t *testing.T) {
 	t.Parallel()

@@ -43,9 +43,7 @@ func list(ctx context.Context, db postgres.DB, f Filter) ([]*User, error) {
 	short := f.Search != "" && f.emailNorm == "" && !Searchable(f.Search)
 	switch {
 	case short || f.Search != "" && f.emailNorm != "": // that one account, if it is there
-		match := q.match(f)
-		from = "(SELECT u.* FROM " + q.newest(f, Looked) + " u WHERE u.email_norm " + match + " OR lower(u.display_name) " + match +
-			" LIMIT " + strconv.Itoa(f.Limit) + ")"
+		from = q.near(f, q.match(f), Looked)
 	case f.Search != "":
 		from = q.search(f)
 	case by.nullable:
@@ -69,25 +67,6 @@ func list(ctx context.Context, db postgres.DB, f Filter) ([]*User, error) {
 		return found, looked(ctx, db, f)
 	}
 	return found, nil
-}
-
-// looked returns ErrShortSearch when the list goes on behind what a short term was compared with.
-func looked(ctx context.Context, db postgres.DB, f Filter) error {
-	q := &query{}
-	var more bool
-	err := db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+q.newest(f, Looked+1)+" u OFFSET "+strconv.Itoa(Looked)+")", q.args...).Scan(&more)
-	if err != nil {
-		return fmt.Errorf("look behind a short search: %w", err)
-	}
-	if more {
-		return ErrShortSearch
-	}
-	return nil
-}
-
-// match compares with the term of the filter.
-func (q *query) match(f Filter) string {
-	return "LIKE lower(" + q.arg("%"+postgres.EscapeLike(f.Search)+"%") + `) ESCAPE '\'`
 }
 
 // estimate is how many rows the planner expects.
@@ -126,50 +105,8 @@ func (q *query) newest(f Filter, limit int, conditions ...string) string {
 		from = "user_roles h JOIN users u ON u.id = h.user_id AND " + q.holds(f)
 		created, key = "h.user_created_at", "h.user_id"
 	}
-	where := slices.Concat(conditions, q.account(f), q.created(f, created))
-	if f.after != nil {
-		where = append(where, fmt.Sprintf("(%s, %s) %s (%s, %s)", created, key, f.behind(), q.arg(f.after.value), q.arg(f.after.id)))
-	}
-	return "(SELECT u.* FROM " + from + " WHERE " + strings.Join(where, " AND ") +
-		" ORDER BY " + created + f.direction() + ", " + key + f.direction() + " LIMIT " + strconv.Itoa(limit) + ")"
-}
-
-const (
-	nearby = 1000 // accounts that a search looks at before it asks the trigrams
-	few    = 5000 // hits of the trigrams that are worth sorting
-)
-
-// search is newest narrowed to a term. No one plan serves it: in the order of the list a frequent term is found at once and
-// a rare one after everybody; by trigrams a rare one is found at once, and a frequent one is fetched and sorted in full.
-// What the planner takes a term for is a guess from samples. So the first accounts of the list are looked at; when these
-// do not fill the page, the trigrams; and when these find many, the whole list is walked, on which many are found soon.
-// Each part begins only when the counts of those before have called for it.
-func (q *query) search(f Filter) string {
-	match := q.match(f)
-	name := "(u.email_norm " + match + " OR lower(u.display_name) " + match + ")"
-	hits := append(q.created(f, "s.created_at"), "s.content "+match)
-	if f.after != nil {
-		hits = append(hits, fmt.Sprintf("(s.created_at, s.user_id) %s (%s, %s)", f.behind(), q.arg(f.after.value), q.arg(f.after.id)))
-	}
-	where := q.account(f)
-	if f.stored() {
-		where = append(where, "EXISTS (SELECT FROM user_roles h WHERE h.user_id = u.id AND "+q.holds(f)+")")
-	}
-	order := " ORDER BY s.created_at" + f.direction() + ", s.user_id" + f.direction()
-	limit := " LIMIT " + strconv.Itoa(f.Limit)
-	full := "(SELECT count(*) = " + strconv.Itoa(f.Limit) + " FROM near)"
-	many := "(SELECT count(*) > " + strconv.Itoa(few) + " FROM hits)"
-	return `(WITH near AS MATERIALIZED (
-			SELECT u.* FROM ` + q.newest(f, nearby) + " u WHERE " + name + limit + `
-		), hits AS MATERIALIZED (
-			SELECT s.user_id, s.created_at FROM user_search s
-			WHERE NOT ` + full + " AND " + strings.Join(hits, " AND ") + " LIMIT " + strconv.Itoa(few+1) + `
-		)
-		SELECT * FROM near WHERE ` + full + `
-		UNION ALL (SELECT u.* FROM (SELECT * FROM hits s` + order + `) s
-			CROSS JOIN LATERAL (SELECT u.* FROM users u WHERE u.id = s.user_id AND ` + strings.Join(where, " AND ") + ` OFFSET 0) u
-			WHERE NOT ` + full + " AND NOT " + many + order + limit + `)
-		UNION ALL (SELECT u.* FROM ` + q.newest(f, f.Limit, name, "NOT "+full, many) + " u))"
+	where := slices.Concat(conditions, q.account(f), q.created(f, created), q.after(f, created, key))
+	return "(SELECT u.* FROM " + from + " WHERE " + strings.Join(where, " AND ") + f.order(created, key) + " LIMIT " + strconv.Itoa(limit) + ")"
 }
 
 // nullable is the first accounts of a list by a column that may be null, as a subquery: accounts that have the value, then
@@ -222,6 +159,14 @@ func (q *query) created(f Filter, column string) []string {
 	return where
 }
 
+// after is the condition that a row stands behind the last one of the page before, by these columns; none on the first page.
+func (q *query) after(f Filter, created, key string) []string {
+	if f.after == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("(%s, %s) %s (%s, %s)", created, key, f.behind(), q.arg(f.after.value), q.arg(f.after.id))}
+}
+
 // holds is the condition that assignment h gives the role of the filter at this moment.
 func (q *query) holds(f Filter) string {
 	return "h.role_id = (SELECT id FROM roles WHERE name = " + q.arg(f.Role) + ") AND (h.expires_at IS NULL OR h.expires_at > now())"
@@ -229,6 +174,10 @@ func (q *query) holds(f Filter) string {
 
 // stored says whether the filter names a role whose holders have rows.
 func (f Filter) stored() bool { return f.Role != "" && f.Role != role.UserName }
+
+func (f Filter) order(created, key string) string {
+	return " ORDER BY " + created + f.direction() + ", " + key + f.direction()
+}
 
 func (f Filter) direction() string {
 	if f.Sort.Descending {

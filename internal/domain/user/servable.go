@@ -3,7 +3,6 @@ package user
 import (
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/user-management-service/ums/internal/platform/fault"
 )
@@ -36,23 +35,34 @@ func (f *Filter) servable() error {
 }
 
 // ErrShortSearch refuses a term that no trigram finds, where it would have to be compared with everybody.
-var ErrShortSearch = errUnsupported.WithDetail("This is too short to be looked for among so many; give three letters or digits in a row, or two words.")
+var ErrShortSearch = errUnsupported.WithDetail("This is too short to be looked for among so many; give three characters.")
 
 // Looked is how many rows a term without trigrams is compared with, in the order of the list. When they do not fill the
 // page, and are not all there are, it is refused: an answer is complete or none.
 const Looked = 10_000
 
-// Searchable says whether trigrams find the term: three letters or digits in a row, or two words of two, whose edges count
-// as well.
+// Searchable says whether trigrams find the term: three characters in a row that the coding knows as letters.
 func Searchable(term string) bool {
-	pairs := 0
-	for _, word := range strings.FieldsFunc(term, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) }) {
-		switch n := utf8.RuneCountInString(word); {
-		case n >= 3:
+	known := 0
+	for _, r := range Coded(term) {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) {
+			known = 0
+		} else if known++; known == 3 {
 			return true
-		case n == 2:
-			pairs++
 		}
 	}
-	return pairs >= 2
+	return false
 }
+
+// coding is what the function search_code of the database does: what separates words is a letter there, since trigrams are made of
+// letters alone. A term that has been coded holds no wildcard.
+var coding = func() *strings.Replacer {
+	pairs := []string{" ", "ƀ", ".", "ƍ", "@", "ƚ", "-", "ƛ", "_", "ƪ", "+", "ƺ", "'", "ƾ", "\n", "ǀ"}
+	for _, rare := range "!\"#$%&()*,/:;<=>?[\\]^`{|}~" {
+		pairs = append(pairs, string(rare), "ǁ")
+	}
+	return strings.NewReplacer(pairs...)
+}()
+
+// Coded is a part of a text as the trigrams have it, but for its case.
+func Coded(s string) string { return coding.Replace(s) }
