@@ -87,8 +87,8 @@ func (p personal) empty() bool {
 	return p.Label == nil && p.IP == nil && p.UserAgent == nil && p.Reason == nil && p.Changes == nil
 }
 
-// commitment returns SHA-256(salt ‖ canonical form), as stored in audit_events.
-func (p personal) commitment(salt []byte) ([]byte, error) {
+// canonical returns the form that is committed to.
+func (p personal) canonical() ([]byte, error) {
 	doc, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("encode personal data: %w", err)
@@ -97,10 +97,15 @@ func (p personal) commitment(salt []byte) ([]byte, error) {
 	if err := canonical.Canonicalize(); err != nil {
 		return nil, fmt.Errorf("canonicalize personal data: %w", err)
 	}
+	return canonical, nil
+}
+
+// commitment returns SHA-256(salt ‖ canonical form), as stored in audit_events.
+func commitment(salt, canonical []byte) []byte {
 	sum := sha256.New()
 	sum.Write(salt)
 	sum.Write(canonical)
-	return sum.Sum(nil), nil
+	return sum.Sum(nil)
 }
 
 // row is an event ready to be inserted.
@@ -118,15 +123,31 @@ type row struct {
 }
 
 func newRow(by actor.Actor, e Event) (row, error) {
+	doer := personalOf(by)
+	canonical, err := doer.canonical()
+	if err != nil {
+		return row{}, err
+	}
+	return rowBy(by, doer, canonical, e)
+}
+
+// personalOf is the actor's part.
+func personalOf(by actor.Actor) personal {
+	p := personal{Label: text(by.Label), UserAgent: text(by.Origin.UserAgent)}
+	if by.Origin.IP.IsValid() {
+		p.IP = text(by.Origin.IP.Unmap().String())
+	}
+	return p
+}
+
+// rowBy is newRow for an actor whose data is canonical already.
+func rowBy(by actor.Actor, doer personal, canonical []byte, e Event) (row, error) {
 	r := row{
 		id: id.New(), action: e.Action, outcome: e.Outcome, actorType: by.Kind,
 		actorID: orNil(by.ID()), targetID: orNil(e.Target.ID), targetType: text(e.Target.Type), requestID: text(by.Origin.RequestID),
 		actorSubject: orNil(by.UserID), targetSubject: orNil(e.Target.Owner),
-		actor:  personal{Label: text(by.Label), UserAgent: text(by.Origin.UserAgent)},
+		actor:  doer,
 		target: personal{Label: text(e.Target.Label), Reason: text(e.Reason)},
-	}
-	if by.Origin.IP.IsValid() {
-		r.actor.IP = text(by.Origin.IP.Unmap().String())
 	}
 	if len(e.Changes) > 0 {
 		doc, err := json.Marshal(e.Changes, json.Deterministic(true))
@@ -135,18 +156,17 @@ func newRow(by actor.Actor, e Event) (row, error) {
 		}
 		r.target.Changes = doc
 	}
-	var err error
 	if !r.actor.empty() {
 		r.actorSalt = salt()
-		if r.actorCommitment, err = r.actor.commitment(r.actorSalt); err != nil {
-			return row{}, err
-		}
+		r.actorCommitment = commitment(r.actorSalt, canonical)
 	}
 	if !r.target.empty() {
-		r.targetSalt = salt()
-		if r.targetCommitment, err = r.target.commitment(r.targetSalt); err != nil {
+		canonical, err := r.target.canonical()
+		if err != nil {
 			return row{}, err
 		}
+		r.targetSalt = salt()
+		r.targetCommitment = commitment(r.targetSalt, canonical)
 	}
 	return r, nil
 }
