@@ -81,9 +81,8 @@ func one(ctx context.Context, db postgres.DB, sql string, args ...any) (*row, er
 	return r, nil
 }
 
-// save writes the whole profile. Its first row is version 2, since readers of the empty one have seen 1.
-func save(ctx context.Context, tx postgres.Tx, p *Profile) error {
-	var address, links *string
+// stored are the two parts of a profile that are documents; nil: none.
+func stored(p *Profile) (address, links *string, err error) {
 	for _, field := range []struct {
 		to    **string
 		empty bool
@@ -94,12 +93,21 @@ func save(ctx context.Context, tx postgres.Tx, p *Profile) error {
 		}
 		doc, err := json.Marshal(field.value, json.Deterministic(true))
 		if err != nil {
-			return fmt.Errorf("encode profile: %w", err)
+			return nil, nil, fmt.Errorf("encode profile: %w", err)
 		}
 		text := string(doc)
 		*field.to = &text
 	}
-	err := tx.QueryRow(ctx, `
+	return address, links, nil
+}
+
+// save writes the whole profile. Its first row is version 2, since readers of the empty one have seen 1.
+func save(ctx context.Context, tx postgres.Tx, p *Profile) error {
+	address, links, err := stored(p)
+	if err != nil {
+		return err
+	}
+	err = tx.QueryRow(ctx, `
 		INSERT INTO profiles AS p (user_id, given_name, family_name, nickname, bio, phone, website, birth_date, address,
 			social_links, visibility, attributes, version)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::date, $9, $10, $11, $12, 2)

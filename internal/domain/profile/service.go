@@ -73,48 +73,58 @@ func (s *Service) Replace(ctx context.Context, by actor.Actor, owner id.ID, c Ch
 func (s *Service) change(
 	ctx context.Context, by actor.Actor, owner id.ID, ifMatch *int64, prepare func(*Profile), c Changes,
 ) (*Profile, error) {
-	mine := own(by, owner, "me:write")
-	if !mine && !by.May(WritePermission) {
+	if !own(by, owner, "me:write") && !by.May(WritePermission) {
 		return nil, actor.NotFound()
 	}
 	var changed *Profile
-	err := s.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
-		r, err := lock(ctx, tx, owner)
-		if err != nil {
-			return err
-		}
-		if !mine {
-			if err := s.authorizer.CheckTarget(ctx, tx, by, owner); err != nil {
-				return err
-			}
-		}
-		if ifMatch != nil && *ifMatch != r.Version {
-			return fault.ErrPrecondition
-		}
-		before := r.Profile
-		after := before
-		prepare(&after)
-		if err := after.apply(c, s.clock.Now(), before.Attributes, s.schema); err != nil {
-			return err
-		}
-		after.Whole = true
-		changed = &after
-		changes := differences(before, after)
-		if len(changes) == 0 {
-			return nil
-		}
-		if err := save(ctx, tx, &after); err != nil {
-			return err
-		}
-		return audit.Record(ctx, tx, by, audit.Event{
-			Action: "profile.update", Outcome: audit.Success, Changes: changes,
-			Target: audit.Target{Type: "profile", ID: owner, Label: r.label, Owner: owner},
-		})
+	err := s.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) (err error) {
+		changed, _, err = s.changeIn(ctx, tx, by, owner, ifMatch, prepare, c)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return changed, nil
+}
+
+// changeIn also says whether anything is other than before.
+func (s *Service) changeIn(
+	ctx context.Context, tx postgres.Tx, by actor.Actor, owner id.ID, ifMatch *int64, prepare func(*Profile), c Changes,
+) (changed *Profile, some bool, err error) {
+	r, err := lock(ctx, tx, owner)
+	if err != nil {
+		return nil, false, err
+	}
+	if !own(by, owner, "me:write") {
+		if err := s.authorizer.CheckTarget(ctx, tx, by, owner); err != nil {
+			return nil, false, err
+		}
+	}
+	if ifMatch != nil && *ifMatch != r.Version {
+		return nil, false, fault.ErrPrecondition
+	}
+	before := r.Profile
+	after := before
+	prepare(&after)
+	if err := after.apply(c, s.clock.Now(), before.Attributes, s.schema); err != nil {
+		return nil, false, err
+	}
+	after.Whole = true
+	changes := differences(before, after)
+	if len(changes) == 0 {
+		return &after, false, nil
+	}
+	if err := save(ctx, tx, &after); err != nil {
+		return nil, false, err
+	}
+	return &after, true, audit.Record(ctx, tx, by, updated(owner, r.label, changes))
+}
+
+func updated(owner id.ID, label string, changes map[string]audit.Change) audit.Event {
+	return audit.Event{
+		Action: "profile.update", Outcome: audit.Success, Changes: changes,
+		Target: audit.Target{Type: "profile", ID: owner, Label: label, Owner: owner},
+	}
 }
 
 // differences are the fields that changed, for the audit log.

@@ -248,38 +248,53 @@ func invalid(fields []fault.Field) error {
 	return v.Err()
 }
 
-// GrantNames gives an account roles by name, for good, with everything that giving needs: a session, roles:assign, and
-// contents within the caller's own. Unknown names are a validation fault at pointer/N, code unknown_role; role `user`
-// may be named and changes nothing, since everyone has it. The caller records the event and announces the change.
+// GrantNames gives an account roles by name, for good, with everything that giving needs; see Grantable. The caller records
+// the event and announces the change.
 func (a Authorizer) GrantNames(
 	ctx context.Context, tx postgres.Tx, by actor.Actor, user id.ID, pointer string, names []string,
 ) error {
-	if len(names) == 0 {
-		return nil
-	}
-	if by.Kind == actor.APIKey {
-		return actor.ErrSessionRequired
-	}
-	if !by.May(AssignPermission) {
-		return actor.Denied(AssignPermission)
-	}
-	roles, unknown, err := find(ctx, tx, pointer, names)
-	if err != nil {
-		return err
-	}
-	if err := invalid(unknown); err != nil {
-		return err
-	}
-	roles = slices.DeleteFunc(roles, func(role id.ID) bool { return role == UserID })
-	if len(roles) == 0 {
-		return nil
-	}
-	content, err := contentOf(ctx, tx, roles)
-	if err != nil {
-		return err
-	}
-	if err := a.CheckGrant(ctx, tx, by, content, nil); err != nil {
+	roles, err := a.Grantable(ctx, tx, by, pointer, names)
+	if err != nil || len(roles) == 0 {
 		return err
 	}
 	return assign(ctx, tx, user, roles, nil)
+}
+
+// Grantable returns the roles of these names, locked against deletion until tx ends, if the caller may give them for good: in
+// a session, with roles:assign, and contents within his own. Unknown names are a validation fault at pointer/N, code
+// unknown_role; role `user` may be named and is not among them, since everyone has it.
+func (a Authorizer) Grantable(ctx context.Context, tx postgres.Tx, by actor.Actor, pointer string, names []string) ([]id.ID, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	if by.Kind == actor.APIKey {
+		return nil, actor.ErrSessionRequired
+	}
+	if !by.May(AssignPermission) {
+		return nil, actor.Denied(AssignPermission)
+	}
+	roles, unknown, err := find(ctx, tx, pointer, names)
+	if err != nil {
+		return nil, err
+	}
+	if err := invalid(unknown); err != nil {
+		return nil, err
+	}
+	roles = slices.DeleteFunc(roles, func(role id.ID) bool { return role == UserID })
+	if len(roles) == 0 {
+		return nil, nil
+	}
+	content, err := contentOf(ctx, tx, roles)
+	if err != nil {
+		return nil, err
+	}
+	return roles, a.CheckGrant(ctx, tx, by, content, nil)
+}
+
+// GrantNew gives roles that are Grantable to accounts that tx has made: each pair is one. One statement.
+func (Authorizer) GrantNew(ctx context.Context, tx postgres.Tx, users, roles []id.ID) error {
+	if len(users) == 0 {
+		return nil
+	}
+	return assignNew(ctx, tx, users, roles)
 }

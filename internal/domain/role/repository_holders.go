@@ -207,6 +207,15 @@ func assign(ctx context.Context, tx postgres.Tx, user id.ID, roles []id.ID, unti
 	return touch(ctx, tx, user)
 }
 
+// assignNew gives roles to accounts that nobody has seen yet, so their versions stay.
+func assignNew(ctx context.Context, tx postgres.Tx, users, roles []id.ID) error {
+	_, err := tx.Exec(ctx, "INSERT INTO user_roles (user_id, role_id) SELECT * FROM unnest($1::uuid[], $2::uuid[])", users, roles)
+	if err != nil {
+		return fmt.Errorf("assign roles to new accounts: %w", err)
+	}
+	return nil
+}
+
 // touch gives the account, whose body shows its roles, another version. By two: each expired assignment counts one in
 // the version that readers see, so renewing or removing such a one takes one away.
 func touch(ctx context.Context, tx postgres.Tx, user id.ID) error {

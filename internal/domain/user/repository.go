@@ -58,6 +58,7 @@ func FindOne(ctx context.Context, db postgres.DB, user id.ID) (*User, error) {
 
 // Draft is a new account. Whoever makes one has checked what stands in it.
 type Draft struct {
+	ID            id.ID // Nil: a fresh one
 	Kind          Kind
 	Email         string // with Norm from ParseEmail; empty for a service account
 	EmailNorm     string
@@ -74,7 +75,10 @@ type Draft struct {
 
 // Insert makes an account and returns its id, or ErrEmailTaken, or ErrExternalID. The failed statement ends tx.
 func Insert(ctx context.Context, tx postgres.Tx, d Draft) (id.ID, error) {
-	user := id.New()
+	user := d.ID
+	if user == id.Nil {
+		user = id.New()
+	}
 	_, err := tx.Exec(ctx, `
 		INSERT INTO users (id, kind, email, email_norm, email_verified, status, password_hash, display_name, locale,
 			external_id, metadata, app_metadata, created_at)
@@ -85,21 +89,6 @@ func Insert(ctx context.Context, tx postgres.Tx, d Draft) (id.ID, error) {
 		return id.Nil, fmt.Errorf("insert user: %w", taken(err))
 	}
 	return user, nil
-}
-
-// Claimants returns the accounts, two at most, that have this address or external id; "" is nobody's.
-func Claimants(ctx context.Context, tx postgres.Tx, emailNorm, externalID string) ([]id.ID, error) {
-	rows, err := tx.Query(ctx, `
-		SELECT id FROM users WHERE email_norm = nullif($1, '')
-		UNION SELECT id FROM users WHERE external_id = nullif($2, '')`, emailNorm, externalID)
-	if err != nil {
-		return nil, fmt.Errorf("find claimants: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[id.ID])
-	if err != nil {
-		return nil, fmt.Errorf("find claimants: %w", err)
-	}
-	return found, nil
 }
 
 // taken gives the unique columns their refusals.
