@@ -223,8 +223,8 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 	avatars := profile.NewAvatars(profiles, pictures, a.jobs)
 	avatars.Work(a.jobs)
 	a.accounts = account.NewService(account.Deps{
-		Avatars: avatars,
-		DB:      a.pool, Authorizer: authorizer, Changes: changes, Proofs: proofs, Outbox: mails, Hasher: hasher, Policy: policy,
+		Avatars: avatars, Profiles: profiles,
+		DB: a.pool, Authorizer: authorizer, Changes: changes, Proofs: proofs, Outbox: mails, Hasher: hasher, Policy: policy,
 		Product: cfg.Service.ProductName, Clock: clk, Config: cfg.Accounts,
 	})
 	imports := bulk.NewService(bulk.Deps{DB: a.pool, Ring: ring, Accounts: a.accounts, Authorizer: authorizer, Jobs: a.jobs})

@@ -10,6 +10,7 @@ import (
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/onetime"
+	"github.com/user-management-service/ums/internal/domain/profile"
 	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/domain/session"
 	"github.com/user-management-service/ums/internal/domain/user"
@@ -54,6 +55,7 @@ type Deps struct {
 	Proofs     *onetime.Service
 	Outbox     onetime.Outbox
 	Avatars    Avatars // nil: nobody has one
+	Profiles   *profile.Service
 	Hasher     Hasher
 	Policy     password.Policy
 	Product    string // a word that no password may be made of

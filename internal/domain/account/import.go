@@ -2,14 +2,18 @@ package account
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
+	"github.com/user-management-service/ums/internal/domain/profile"
+	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/password"
 	"github.com/user-management-service/ums/internal/platform/patch"
 	"github.com/user-management-service/ums/internal/platform/postgres"
@@ -23,9 +27,10 @@ var ErrAmbiguous = fault.New(fault.Conflict, "ambiguous_account", "The address b
 
 // Imported is an account that comes from another program.
 type Imported struct {
-	New                     // without Password and SendInvite
-	PasswordHash string     // of any scheme that password.ParseForeign takes; empty: none
-	CreatedAt    *time.Time // nil: now
+	New                           // without Password and SendInvite
+	PasswordHash string           // of any scheme that password.ParseForeign takes; empty: none
+	CreatedAt    *time.Time       // nil: now
+	Profile      *profile.Changes // what it has is set; nil: none. Needs profiles:write
 }
 
 // Outcome is what became of an imported account.
@@ -38,19 +43,94 @@ const (
 	Skipped Outcome = "skipped" // it is there already
 )
 
+// Candidate is an imported account that has been checked, with the events that making it will leave. It asks no database,
+// so that many can be prepared while others are being written.
+type Candidate struct {
+	in      Imported
+	draft   user.Draft
+	profile *profile.Draft
+	entries []audit.Entry
+	fault   error // what is wrong with it: then it has nothing else
+}
+
+// Candidate checks an imported account.
+func (s *Service) Candidate(by *audit.Author, n Imported) (*Candidate, error) {
+	draft, filled, err := s.imported(n)
+	if fault.As(err) != nil {
+		return Refused(err), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	draft.ID = id.New()
+	c := &Candidate{in: n, draft: draft, profile: filled}
+	made := newborn(draft, n.Roles)
+	events := []audit.Event{creation(made)}
+	if !filled.Empty() {
+		events = append(events, filled.Of(draft.ID, made.Label()))
+	}
+	for _, e := range events {
+		entry, err := by.Entry(e)
+		if err != nil {
+			return nil, err
+		}
+		c.entries = append(c.entries, entry)
+	}
+	return c, nil
+}
+
+// Refused is a candidate of which it is known already that it will not do. err is a fault.
+func Refused(err error) *Candidate { return &Candidate{fault: err} }
+
+// newborn is a draft's account as readers will see it.
+func newborn(d user.Draft, roles []string) *user.User {
+	u := &user.User{
+		ID: d.ID, Kind: d.Kind, EmailVerified: d.EmailVerified, DisplayName: d.DisplayName, Locale: d.Locale, ExternalID: d.ExternalID,
+		Status: d.Status, Metadata: d.Metadata, AppMetadata: d.AppMetadata, Roles: []string{},
+	}
+	if d.Email != "" {
+		u.Email = &d.Email
+	}
+	if d.Metadata == nil {
+		u.Metadata = jsontext.Value("{}")
+	}
+	if d.AppMetadata == nil {
+		u.AppMetadata = jsontext.Value("{}")
+	}
+	for _, name := range roles {
+		if name != role.UserName { // everyone's, of which no assignment tells
+			u.Roles = append(u.Roles, name)
+		}
+	}
+	if d.Kind == user.Human && d.Status != user.Pending {
+		u.Roles = append(u.Roles, role.UserName)
+	}
+	slices.Sort(u.Roles)
+	u.Roles = slices.Compact(u.Roles)
+	return u
+}
+
 // CheckImport returns what is wrong with an imported account, all of it, or nil. It asks no database and hashes nothing.
 func (s *Service) CheckImport(n Imported) error {
-	_, err := s.imported(n)
+	_, _, err := s.imported(n)
 	return err
 }
 
-func (s *Service) imported(n Imported) (user.Draft, error) {
-	draft, err := s.draft(n.New)
+func (s *Service) imported(n Imported) (user.Draft, *profile.Draft, error) {
 	var v fault.Validation
-	if f := fault.As(err); f != nil {
-		for _, field := range f.Fields {
-			v.Add(field.Pointer, field.Code, field.Detail)
+	add := func(at string, err error) error {
+		f := fault.As(err)
+		if f == nil {
+			return err
 		}
+		for _, field := range f.Fields {
+			v.Add(at+field.Pointer, field.Code, field.Detail)
+		}
+		return nil
+	}
+	draft, err := s.draft(n.New)
+	if err := add("", err); err != nil {
+		return draft, nil, err
 	}
 	if n.PasswordHash != "" {
 		switch {
@@ -72,56 +152,91 @@ func (s *Service) imported(n Imported) (user.Draft, error) {
 		}
 		draft.CreatedAt = &at
 	}
-	return draft, v.Err()
+	var filled *profile.Draft
+	if n.Profile != nil {
+		filled, err = s.Profiles.Draft(*n.Profile)
+		if err := add("/profile", err); err != nil {
+			return draft, nil, err
+		}
+	}
+	return draft, filled, v.Err()
 }
 
 // Import makes the account in tx unless its address or external id is there already: then it is left alone, or with
-// update gets the names, locale and metadata that were given, and never an address, password, role or status. Nobody is
-// mailed: one whose address is not vouched for is pending until its owner proves it. Needs users:import, and for roles
-// what Create needs. The faults are Create's and ErrAmbiguous; a failed statement ends tx.
-func (s *Service) Import(ctx context.Context, tx postgres.Tx, by actor.Actor, n Imported, update bool) (Outcome, error) {
-	if !by.May(ImportPermission) {
-		return "", actor.Denied(ImportPermission)
+// update gets the names, locale, metadata and members of the profile that were given, and never an address, password, role
+// or status. Nobody is mailed: one whose address is not vouched for is pending until its owner proves it. Needs
+// users:import, for roles what Create needs, and for a profile profiles:write. The faults are Create's, profile's and
+// ErrAmbiguous; a failed statement ends tx. ImportMany does the same for many.
+func (s *Service) Import(ctx context.Context, tx postgres.Tx, by actor.Actor, c *Candidate, update bool) (Outcome, error) {
+	if err := c.allowed(by); err != nil {
+		return "", err
 	}
-	draft, err := s.imported(n)
+	there, err := user.Claimants(ctx, tx, []user.Claim{c.claim()})
 	if err != nil {
 		return "", err
 	}
-	there, err := user.Claimants(ctx, tx, draft.EmailNorm, orEmpty(draft.ExternalID))
-	if err != nil {
-		return "", err
-	}
-	switch {
-	case len(there) > 1:
+	switch known := there[0]; {
+	case len(known) > 1:
 		return "", ErrAmbiguous
-	case len(there) == 1 && !update:
+	case len(known) == 1 && !update:
 		return Skipped, nil
-	case len(there) == 1:
-		u, err := s.lock(ctx, tx, by, there[0], nil)
+	case len(known) == 1:
+		return s.again(ctx, tx, by, known[0], c.in)
+	}
+	of, err := user.Insert(ctx, tx, c.draft)
+	if err != nil {
+		return "", err
+	}
+	if err := s.Authorizer.GrantNames(ctx, tx, by, of, "/roles", c.in.Roles); err != nil {
+		return "", err
+	}
+	if !c.profile.Empty() {
+		if err := profile.InsertMany(ctx, tx, []*profile.Draft{c.profile}); err != nil {
+			return "", err
+		}
+	}
+	return Created, audit.Append(ctx, tx, c.entries)
+}
+
+func (c *Candidate) claim() user.Claim {
+	return user.Claim{EmailNorm: c.draft.EmailNorm, ExternalID: orEmpty(c.draft.ExternalID)}
+}
+
+// allowed returns why it is not taken, as far as no database has to be asked.
+func (c *Candidate) allowed(by actor.Actor) error {
+	switch {
+	case !by.May(ImportPermission):
+		return actor.Denied(ImportPermission)
+	case c.fault != nil:
+		return c.fault
+	case c.in.Profile != nil && !by.May(profile.WritePermission):
+		return actor.Denied(profile.WritePermission)
+	}
+	return nil
+}
+
+// again is an import of an account that is there.
+func (s *Service) again(ctx context.Context, tx postgres.Tx, by actor.Actor, of id.ID, n Imported) (Outcome, error) {
+	u, err := s.lock(ctx, tx, by, of, nil)
+	if err != nil {
+		return "", err
+	}
+	before := u.Version
+	if err := user.Apply(ctx, tx, by, u, importedChanges(n), nil); err != nil {
+		return "", err
+	}
+	changed := u.Version != before
+	if n.Profile != nil {
+		more, err := s.Profiles.Merge(ctx, tx, by, of, *n.Profile)
 		if err != nil {
 			return "", err
 		}
-		before := u.Version
-		if err := user.Apply(ctx, tx, by, u, importedChanges(n), nil); err != nil {
-			return "", err
-		}
-		if u.Version == before {
-			return Skipped, nil
-		}
-		return Updated, nil
+		changed = changed || more
 	}
-	of, err := user.Insert(ctx, tx, draft)
-	if err != nil {
-		return "", err
+	if !changed {
+		return Skipped, nil
 	}
-	if err := s.Authorizer.GrantNames(ctx, tx, by, of, "/roles", n.Roles); err != nil {
-		return "", err
-	}
-	made, err := user.FindOne(ctx, tx, of)
-	if err != nil {
-		return "", err
-	}
-	return Created, audit.Record(ctx, tx, by, creation(made))
+	return Updated, nil
 }
 
 func importedChanges(n Imported) user.AdminChanges {
