@@ -11,16 +11,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List API keys
-         * @description Needs a session.
-         */
+        /** List API keys */
         get: operations["listApiKeys"];
         put?: never;
-        /**
-         * Create an API key
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Create an API key */
         post: operations["createApiKey"];
         delete?: never;
         options?: never;
@@ -35,10 +29,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Read the key that calls
-         * @description Needs a session or any API key.
-         */
+        /** Read the key that calls */
         get: operations["getCurrentApiKey"];
         put?: never;
         post?: never;
@@ -57,10 +48,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Report a key that leaked
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Report a key that leaked */
         post: operations["reportLeakedApiKey"];
         delete?: never;
         options?: never;
@@ -77,10 +65,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Verify a key that was presented to another program
-         * @description Needs `api_keys:verify`, of a session or an API key.
-         */
+        /** Verify a key that was presented to another program */
         post: operations["verifyApiKey"];
         delete?: never;
         options?: never;
@@ -95,24 +80,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Read an API key
-         * @description Needs a session.
-         */
+        /** Read an API key */
         get: operations["getApiKey"];
         put?: never;
         post?: never;
-        /**
-         * Revoke an API key
-         * @description Needs a session.
-         */
+        /** Revoke an API key */
         delete: operations["revokeApiKey"];
         options?: never;
         head?: never;
-        /**
-         * Change an API key
-         * @description Needs a session.
-         */
+        /** Change an API key */
         patch: operations["updateApiKey"];
         trace?: never;
     };
@@ -125,10 +101,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Replace the secret of an API key
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Replace the secret of an API key */
         post: operations["rotateApiKey"];
         delete?: never;
         options?: never;
@@ -143,10 +116,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Read what an API key did
-         * @description Needs a session.
-         */
+        /** Read what an API key did */
         get: operations["getApiKeyUsage"];
         put?: never;
         post?: never;
@@ -163,10 +133,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List audit events
-         * @description Needs `audit:read`, of a session or an API key.
-         */
+        /** List audit events */
         get: operations["listAuditEvents"];
         put?: never;
         post?: never;
@@ -183,10 +150,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Export audit events
-         * @description Needs `audit:read`, of a session or an API key.
-         */
+        /** Export audit events */
         get: operations["exportAuditEvents"];
         put?: never;
         post?: never;
@@ -203,10 +167,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Read an audit event
-         * @description Needs `audit:read`, of a session or an API key.
-         */
+        /** Read an audit event */
         get: operations["getAuditEvent"];
         put?: never;
         post?: never;
@@ -223,10 +184,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * What a sign-in page must know
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** What a sign-in page must know */
         get: operations["getAuthConfig"];
         put?: never;
         post?: never;
@@ -245,10 +203,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Ask for another address
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Ask for another address */
         post: operations["changeEmail"];
         delete?: never;
         options?: never;
@@ -265,10 +220,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Confirm another address
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Confirm another address */
         post: operations["confirmEmailChange"];
         delete?: never;
         options?: never;
@@ -285,10 +237,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Take a former address back
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Take a former address back */
         post: operations["undoEmailChange"];
         delete?: never;
         options?: never;
@@ -305,10 +254,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Send the verification mail again
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Send the verification mail again */
         post: operations["resendVerification"];
         delete?: never;
         options?: never;
@@ -325,10 +271,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Prove an address
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Prove an address */
         post: operations["verifyEmail"];
         delete?: never;
         options?: never;
@@ -345,10 +288,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Ask what a token is good for (RFC 7662)
-         * @description Needs `tokens:introspect`, of a session or an API key.
-         */
+        /** Ask what a token is good for (RFC 7662) */
         post: operations["introspectToken"];
         delete?: never;
         options?: never;
@@ -365,10 +305,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Accept an invitation
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Accept an invitation */
         post: operations["acceptInvitation"];
         delete?: never;
         options?: never;
@@ -385,10 +322,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Sign in
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Sign in */
         post: operations["login"];
         delete?: never;
         options?: never;
@@ -405,10 +339,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Sign out
-         * @description Needs no credential; one that is sent says who calls.
-         */
+        /** Sign out */
         post: operations["logout"];
         delete?: never;
         options?: never;
@@ -425,10 +356,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Ask for a mail that signs in
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Ask for a mail that signs in */
         post: operations["sendMagicLink"];
         delete?: never;
         options?: never;
@@ -445,10 +373,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Sign in by a mailed link
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Sign in by a mailed link */
         post: operations["verifyMagicLink"];
         delete?: never;
         options?: never;
@@ -463,10 +388,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List one's own second factors
-         * @description Needs a session.
-         */
+        /** List one's own second factors */
         get: operations["listFactors"];
         put?: never;
         post?: never;
@@ -486,10 +408,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /**
-         * Remove one of one's own second factors
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Remove one of one's own second factors */
         delete: operations["removeFactor"];
         options?: never;
         head?: never;
@@ -505,10 +424,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Make new recovery codes
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Make new recovery codes */
         post: operations["newRecoveryCodes"];
         delete?: never;
         options?: never;
@@ -525,10 +441,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Enrol an authenticator app
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Enrol an authenticator app */
         post: operations["startTotp"];
         delete?: never;
         options?: never;
@@ -545,10 +458,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Show the first code of an authenticator app
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Show the first code of an authenticator app */
         post: operations["activateTotp"];
         delete?: never;
         options?: never;
@@ -565,10 +475,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Finish a sign-in by a second factor
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Finish a sign-in by a second factor */
         post: operations["verifyMfa"];
         delete?: never;
         options?: never;
@@ -583,10 +490,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List one's own passkeys
-         * @description Needs a session.
-         */
+        /** List one's own passkeys */
         get: operations["listPasskeys"];
         put?: never;
         post?: never;
@@ -605,10 +509,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Sign in with a passkey
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Sign in with a passkey */
         post: operations["loginWithPasskey"];
         delete?: never;
         options?: never;
@@ -625,10 +526,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Ask for what a passkey signs to sign in
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Ask for what a passkey signs to sign in */
         post: operations["beginPasskeyLogin"];
         delete?: never;
         options?: never;
@@ -645,10 +543,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Ask for what a passkey signs to prove its person again
-         * @description Needs a session.
-         */
+        /** Ask for what a passkey signs to prove its person again */
         post: operations["beginPasskeyReauthentication"];
         delete?: never;
         options?: never;
@@ -665,10 +560,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Add a passkey
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Add a passkey */
         post: operations["registerPasskey"];
         delete?: never;
         options?: never;
@@ -685,10 +577,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Ask for what a new passkey is made with
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Ask for what a new passkey is made with */
         post: operations["beginPasskeyRegistration"];
         delete?: never;
         options?: never;
@@ -706,17 +595,11 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /**
-         * Remove a passkey
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Remove a passkey */
         delete: operations["removePasskey"];
         options?: never;
         head?: never;
-        /**
-         * Rename a passkey
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Rename a passkey */
         patch: operations["renamePasskey"];
         trace?: never;
     };
@@ -728,10 +611,7 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /**
-         * Change one's own password
-         * @description Needs a session.
-         */
+        /** Change one's own password */
         put: operations["changePassword"];
         post?: never;
         delete?: never;
@@ -749,10 +629,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Ask for a mail that resets the password
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Ask for a mail that resets the password */
         post: operations["forgotPassword"];
         delete?: never;
         options?: never;
@@ -769,10 +646,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Set a new password by a mailed link
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Set a new password by a mailed link */
         post: operations["resetPassword"];
         delete?: never;
         options?: never;
@@ -789,10 +663,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Prove who one is, once more
-         * @description Needs a session.
-         */
+        /** Prove who one is, once more */
         post: operations["reauthenticate"];
         delete?: never;
         options?: never;
@@ -809,10 +680,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Exchange a refresh token
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Exchange a refresh token */
         post: operations["refresh"];
         delete?: never;
         options?: never;
@@ -829,10 +697,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Register an address
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Register an address */
         post: operations["register"];
         delete?: never;
         options?: never;
@@ -849,10 +714,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Revoke a token (RFC 7009)
-         * @description Needs no credential; one that is sent is ignored.
-         */
+        /** Revoke a token (RFC 7009) */
         post: operations["revokeToken"];
         delete?: never;
         options?: never;
@@ -867,17 +729,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List one's own sessions
-         * @description Needs a session.
-         */
+        /** List one's own sessions */
         get: operations["listSessions"];
         put?: never;
         post?: never;
-        /**
-         * End all other sessions
-         * @description Needs a session.
-         */
+        /** End all other sessions */
         delete: operations["endOtherSessions"];
         options?: never;
         head?: never;
@@ -894,10 +750,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /**
-         * End one of one's own sessions
-         * @description Needs a session.
-         */
+        /** End one of one's own sessions */
         delete: operations["endSession"];
         options?: never;
         head?: never;
@@ -913,10 +766,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Ask what an account may do, and why
-         * @description Needs a session; an API key with `me:read` or `roles:read`; the target decides further.
-         */
+        /** Ask what an account may do, and why */
         post: operations["checkPermissions"];
         delete?: never;
         options?: never;
@@ -931,16 +781,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List registered permissions
-         * @description Needs `roles:read`, of a session or an API key.
-         */
+        /** List registered permissions */
         get: operations["listPermissions"];
         put?: never;
-        /**
-         * Register a permission
-         * @description Needs a session with `roles:write`.
-         */
+        /** Register a permission */
         post: operations["createPermission"];
         delete?: never;
         options?: never;
@@ -958,10 +802,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /**
-         * Delete a permission
-         * @description Needs a session with `roles:write`.
-         */
+        /** Delete a permission */
         delete: operations["deletePermission"];
         options?: never;
         head?: never;
@@ -978,8 +819,6 @@ export interface paths {
         /**
          * List profiles
          * @description `attributes.NAME=VALUE` filters by an attribute, which needs `profiles:read`: at most two of them.
-         *
-         *     Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
          */
         get: operations["listProfiles"];
         put?: never;
@@ -997,24 +836,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Read one's own profile
-         * @description Needs a session; an API key with `me:read` or `profiles:read`.
-         */
+        /** Read one's own profile */
         get: operations["getMyProfile"];
-        /**
-         * Replace one's own profile
-         * @description Needs a session; an API key with `me:write` or `profiles:write`.
-         */
+        /** Replace one's own profile */
         put: operations["replaceMyProfile"];
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        /**
-         * Change one's own profile
-         * @description Needs a session; an API key with `me:write` or `profiles:write`.
-         */
+        /** Change one's own profile */
         patch: operations["updateMyProfile"];
         trace?: never;
     };
@@ -1026,16 +856,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /**
-         * Set one's own avatar
-         * @description Needs a session; an API key with `me:write` or `profiles:write`.
-         */
+        /** Set one's own avatar */
         put: operations["setMyAvatar"];
         post?: never;
-        /**
-         * Remove one's own avatar
-         * @description Needs a session; an API key with `me:write` or `profiles:write`.
-         */
+        /** Remove one's own avatar */
         delete: operations["removeMyAvatar"];
         options?: never;
         head?: never;
@@ -1049,24 +873,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Read a profile
-         * @description Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
-         */
+        /** Read a profile */
         get: operations["getProfile"];
-        /**
-         * Replace a profile
-         * @description Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
-         */
+        /** Replace a profile */
         put: operations["replaceProfile"];
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        /**
-         * Change a profile
-         * @description Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
-         */
+        /** Change a profile */
         patch: operations["updateProfile"];
         trace?: never;
     };
@@ -1078,16 +893,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /**
-         * Set an avatar
-         * @description Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
-         */
+        /** Set an avatar */
         put: operations["setAvatar"];
         post?: never;
-        /**
-         * Remove an avatar
-         * @description Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
-         */
+        /** Remove an avatar */
         delete: operations["removeAvatar"];
         options?: never;
         head?: never;
@@ -1101,16 +910,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List roles
-         * @description Needs `roles:read`, of a session or an API key.
-         */
+        /** List roles */
         get: operations["listRoles"];
         put?: never;
-        /**
-         * Create a role
-         * @description Needs a session with `roles:write`.
-         */
+        /** Create a role */
         post: operations["createRole"];
         delete?: never;
         options?: never;
@@ -1125,24 +928,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Read a role
-         * @description Needs `roles:read`, of a session or an API key.
-         */
+        /** Read a role */
         get: operations["getRole"];
         put?: never;
         post?: never;
-        /**
-         * Delete a role
-         * @description Needs a session with `roles:write`.
-         */
+        /** Delete a role */
         delete: operations["deleteRole"];
         options?: never;
         head?: never;
-        /**
-         * Change a role
-         * @description Needs a session with `roles:write`.
-         */
+        /** Change a role */
         patch: operations["updateRole"];
         trace?: never;
     };
@@ -1153,10 +947,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List who holds a role
-         * @description Needs `roles:read`, of a session or an API key.
-         */
+        /** List who holds a role */
         get: operations["listRoleUsers"];
         put?: never;
         post?: never;
@@ -1173,16 +964,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List users
-         * @description Needs `users:read`, of a session or an API key.
-         */
+        /** List users */
         get: operations["listUsers"];
         put?: never;
-        /**
-         * Create a user
-         * @description Needs `users:write`, of a session or an API key.
-         */
+        /** Create a user */
         post: operations["createUser"];
         delete?: never;
         options?: never;
@@ -1197,10 +982,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Export users
-         * @description Needs `users:export`, of a session or an API key.
-         */
+        /** Export users */
         get: operations["exportUsers"];
         put?: never;
         post?: never;
@@ -1219,10 +1001,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Import users
-         * @description Needs `users:import`, of a session or an API key.
-         */
+        /** Import users */
         post: operations["importUsers"];
         delete?: never;
         options?: never;
@@ -1237,10 +1016,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Read how far an import is
-         * @description Needs `users:import`, of a session or an API key.
-         */
+        /** Read how far an import is */
         get: operations["getImport"];
         put?: never;
         post?: never;
@@ -1257,10 +1033,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Export the lines of an import that were not taken
-         * @description Needs `users:import`, of a session or an API key.
-         */
+        /** Export the lines of an import that were not taken */
         get: operations["exportImportErrors"];
         put?: never;
         post?: never;
@@ -1277,24 +1050,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Read one's own account
-         * @description Needs a session; an API key with `me:read` or `users:read`.
-         */
+        /** Read one's own account */
         get: operations["getMe"];
         put?: never;
         post?: never;
-        /**
-         * Delete one's own account
-         * @description Needs a session that was authenticated within the last 10 minutes.
-         */
+        /** Delete one's own account */
         delete: operations["deleteMe"];
         options?: never;
         head?: never;
-        /**
-         * Change one's own account
-         * @description Needs a session; an API key with `me:write`.
-         */
+        /** Change one's own account */
         patch: operations["updateMe"];
         trace?: never;
     };
@@ -1305,10 +1069,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List the audit events of one's own
-         * @description Needs a session.
-         */
+        /** List the audit events of one's own */
         get: operations["listMyAuditEvents"];
         put?: never;
         post?: never;
@@ -1325,10 +1086,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Export everything that is kept of oneself
-         * @description Needs a session.
-         */
+        /** Export everything that is kept of oneself */
         get: operations["exportMe"];
         put?: never;
         post?: never;
@@ -1345,10 +1103,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List one's own effective permissions
-         * @description Needs a session; an API key with `me:read` or `users:read`.
-         */
+        /** List one's own effective permissions */
         get: operations["listMyPermissions"];
         put?: never;
         post?: never;
@@ -1365,24 +1120,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Read a user
-         * @description Needs `users:read`, of a session or an API key.
-         */
+        /** Read a user */
         get: operations["getUser"];
         put?: never;
         post?: never;
-        /**
-         * Delete a user
-         * @description Needs `users:delete`, of a session or an API key.
-         */
+        /** Delete a user */
         delete: operations["deleteUser"];
         options?: never;
         head?: never;
-        /**
-         * Change a user
-         * @description Needs `users:write`, of a session or an API key.
-         */
+        /** Change a user */
         patch: operations["updateUser"];
         trace?: never;
     };
@@ -1395,10 +1141,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Invite a pending user
-         * @description Needs `users:write`, of a session or an API key.
-         */
+        /** Invite a pending user */
         post: operations["inviteUser"];
         delete?: never;
         options?: never;
@@ -1416,10 +1159,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /**
-         * Take all second factors from a user
-         * @description Needs `users:write`, of a session or an API key.
-         */
+        /** Take all second factors from a user */
         delete: operations["resetUserMfa"];
         options?: never;
         head?: never;
@@ -1435,10 +1175,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Mail a user a link that resets the password
-         * @description Needs `users:write`, of a session or an API key.
-         */
+        /** Mail a user a link that resets the password */
         post: operations["sendPasswordReset"];
         delete?: never;
         options?: never;
@@ -1453,10 +1190,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List a user's effective permissions
-         * @description Needs `roles:read`, of a session or an API key.
-         */
+        /** List a user's effective permissions */
         get: operations["listUserPermissions"];
         put?: never;
         post?: never;
@@ -1475,10 +1209,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Reactivate a user
-         * @description Needs `users:write`, of a session or an API key.
-         */
+        /** Reactivate a user */
         post: operations["reactivateUser"];
         delete?: never;
         options?: never;
@@ -1493,10 +1224,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List the roles of a user
-         * @description Needs `roles:read`, of a session or an API key.
-         */
+        /** List the roles of a user */
         get: operations["listUserRoles"];
         put?: never;
         post?: never;
@@ -1514,16 +1242,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /**
-         * Give a role to a user
-         * @description Needs a session with `roles:assign`.
-         */
+        /** Give a role to a user */
         put: operations["assignRole"];
         post?: never;
-        /**
-         * Take a role from a user
-         * @description Needs a session with `roles:assign`.
-         */
+        /** Take a role from a user */
         delete: operations["unassignRole"];
         options?: never;
         head?: never;
@@ -1537,17 +1259,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List the sessions of a user
-         * @description Needs `users:write`, of a session or an API key.
-         */
+        /** List the sessions of a user */
         get: operations["listUserSessions"];
         put?: never;
         post?: never;
-        /**
-         * End all sessions of a user
-         * @description Needs `users:write`, of a session or an API key.
-         */
+        /** End all sessions of a user */
         delete: operations["endUserSessions"];
         options?: never;
         head?: never;
@@ -1563,10 +1279,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Suspend a user
-         * @description Needs `users:write`, of a session or an API key.
-         */
+        /** Suspend a user */
         post: operations["suspendUser"];
         delete?: never;
         options?: never;

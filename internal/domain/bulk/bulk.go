@@ -72,13 +72,28 @@ type Deps struct {
 	Accounts   *account.Service
 	Authorizer role.Authorizer
 	Jobs       *jobs.Client
+	Limits     Limits
+}
+
+// Limits bound an import; a zero is the usual.
+type Limits struct {
+	Lines int64 // of an import: MaxLines
+	Batch int   // lines of one transaction: 2000
 }
 
 // Service does it.
 type Service struct{ Deps }
 
 // NewService returns the service. Work registers its jobs.
-func NewService(d Deps) *Service { return &Service{d} }
+func NewService(d Deps) *Service {
+	if d.Limits.Lines == 0 {
+		d.Limits.Lines = MaxLines
+	}
+	if d.Limits.Batch == 0 {
+		d.Limits.Batch = batchLines
+	}
+	return &Service{d}
+}
 
 // Get returns an import, or fault.ErrNotFound; for callers with users:import.
 func (s *Service) Get(ctx context.Context, by actor.Actor, of id.ID) (*Import, error) {

@@ -17,6 +17,8 @@ import (
 	"github.com/user-management-service/ums/internal/domain/account"
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/bulk"
+	"github.com/user-management-service/ums/internal/domain/profile"
+	"github.com/user-management-service/ums/internal/domain/role"
 	"github.com/user-management-service/ums/internal/platform/clock"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
@@ -30,11 +32,11 @@ import (
 
 type bench struct {
 	*bulk.Service
-	t  *testing.T
+	t  testing.TB
 	db *postgres.Pool
 }
 
-func start(t *testing.T) *bench {
+func start(t testing.TB) *bench {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	db, err := postgres.Open(t.Context(), postgres.Config{URL: secret.New(pgtest.URL(t)), ExecMode: "cache_statement", MaxConns: 8}, log)
@@ -44,11 +46,12 @@ func start(t *testing.T) *bench {
 	require.NoError(t, err)
 	queue, err := jobs.New(db, jobs.Config{}, log, nil)
 	require.NoError(t, err)
+	now := clock.NewFake(time.Now())
 	accounts := account.NewService(account.Deps{
 		DB: db, Changes: actor.NewChanges(postgres.NewBus(log)), Policy: password.NewPolicy(password.Config{MinLength: 12}),
-		Product: "UMS", Clock: clock.NewFake(time.Now()),
+		Product: "UMS", Clock: now, Profiles: profile.NewService(db, role.Authorizer{}, now, nil),
 	})
-	return &bench{bulk.NewService(bulk.Deps{DB: db, Ring: ring, Accounts: accounts, Jobs: queue}), t, db}
+	return &bench{bulk.NewService(bulk.Deps{DB: db, Ring: ring, Accounts: accounts, Jobs: queue, Limits: bulk.Limits{Lines: 2000, Batch: batchLines}}), t, db}
 }
 
 func (b *bench) exec(sql string, args ...any) {
@@ -109,6 +112,8 @@ func people(from, to int) string {
 	}
 	return lines.String()
 }
+
+const batchLines = 30 // of the tests
 
 var skip = bulk.Options{OnConflict: bulk.Skip}
 
@@ -175,14 +180,14 @@ func TestImportEndsWithItsCallersRights(t *testing.T) {
 			t.Parallel()
 			b := start(t)
 			by := b.caller("importer@example.com", "users:import")
-			of := b.begin(by, skip, people(1, bulk.BatchLines+1))
+			of := b.begin(by, skip, people(1, batchLines+1))
 			ended, err := bulk.Batch(b.Service, t.Context(), of)
 			require.NoError(t, err)
 			require.False(t, ended)
 			b.exec(cut, by.UserID)
 			i := b.work(by, of)
 			require.Equal(t, bulk.Failed, i.Status)
-			require.Equal(t, []int64{bulk.BatchLines, bulk.BatchLines}, []int64{i.Processed, i.Created})
+			require.Equal(t, []int64{batchLines, batchLines}, []int64{i.Processed, i.Created})
 			require.Zero(t, b.count(`SELECT count(*) FROM import_lines`), "nothing of them stays")
 		})
 	}
@@ -193,7 +198,7 @@ func TestLinesAreWorkedOnce(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	by := b.caller("importer@example.com", "users:import")
-	const n = 3*bulk.BatchLines + 7
+	const n = 3*batchLines + 7
 	of := b.begin(by, skip, people(1, n))
 	for range 3 { // dies before its commit
 		ctx, cancel := context.WithCancel(t.Context())
@@ -231,7 +236,7 @@ func TestImportsLeaveNothingThatTheyShouldNot(t *testing.T) {
 	b.begin(by, skip, people(1, 3))
 	require.Zero(t, b.count(`SELECT count(*) FROM import_lines WHERE position('example' in encode(sealed, 'escape')) > 0`))
 	imports := b.count(`SELECT count(*) FROM imports`)
-	broken := io.MultiReader(strings.NewReader(people(1, 5000)), iotest.ErrReader(io.ErrUnexpectedEOF))
+	broken := io.MultiReader(strings.NewReader(people(1, 1500)), iotest.ErrReader(io.ErrUnexpectedEOF))
 	_, err := b.Stage(t.Context(), by, skip, broken)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	_, err = b.Stage(t.Context(), by, skip, strings.NewReader("\n \n"))

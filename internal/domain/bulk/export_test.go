@@ -1,7 +1,38 @@
 package bulk
 
-// Batch works the next lines of an import.
-var Batch = (*Service).batch
+import (
+	"context"
+	"errors"
 
-// BatchLines is how many at most.
-const BatchLines = batchLines
+	"github.com/user-management-service/ums/internal/platform/id"
+)
+
+// Batch works the next lines of an import.
+func Batch(s *Service, ctx context.Context, of id.ID) (ended bool, err error) { //nolint:revive // a method of the service in the real thing
+	for {
+		imp, err := get(ctx, s.DB, of, "")
+		if err != nil {
+			return false, err
+		}
+		waits, err := waiting(ctx, s.DB, of, 0, s.Limits.Batch, batchBytes)
+		if err != nil {
+			return false, err
+		}
+		if len(waits) == 0 {
+			return s.finish(ctx, of)
+		}
+		p, err := s.plan(imp, waits)
+		if err != nil {
+			return false, err
+		}
+		if ended, err := s.work(ctx, p); !errors.Is(err, errElsewhere) {
+			return ended, err
+		}
+	}
+}
+
+// Run works batches for one turn.
+var Run = (*Service).run
+
+// Parse reads one line.
+var Parse = parse

@@ -13,8 +13,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/user-management-service/ums/internal/domain/account"
+	"github.com/user-management-service/ums/internal/domain/profile"
 	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/platform/fault"
+	"github.com/user-management-service/ums/internal/platform/patch"
 )
 
 const (
@@ -42,6 +44,42 @@ type line struct {
 	ExternalID    *string        `json:"external_id"`
 	Metadata      jsontext.Value `json:"metadata"`
 	AppMetadata   jsontext.Value `json:"app_metadata"`
+	Profile       *filled        `json:"profile"`
+}
+
+// filled is a profile as PUT takes it.
+type filled struct {
+	GivenName   patch.Field[string]             `json:"given_name"`
+	FamilyName  patch.Field[string]             `json:"family_name"`
+	Nickname    patch.Field[string]             `json:"nickname"`
+	Bio         patch.Field[string]             `json:"bio"`
+	Phone       patch.Field[string]             `json:"phone"`
+	Website     patch.Field[string]             `json:"website"`
+	BirthDate   patch.Field[string]             `json:"birth_date"`
+	Address     patch.Field[address]            `json:"address"`
+	SocialLinks patch.Field[map[string]*string] `json:"social_links"`
+	Visibility  patch.Field[profile.Visibility] `json:"visibility"`
+	Attributes  patch.Field[jsontext.Value]     `json:"attributes"`
+}
+
+type address struct {
+	Street     patch.Field[string] `json:"street"`
+	Locality   patch.Field[string] `json:"locality"`
+	Region     patch.Field[string] `json:"region"`
+	PostalCode patch.Field[string] `json:"postal_code"`
+	Country    patch.Field[string] `json:"country"`
+}
+
+func (f *filled) changes() *profile.Changes {
+	if f == nil {
+		return nil
+	}
+	c := &profile.Changes{
+		GivenName: f.GivenName, FamilyName: f.FamilyName, Nickname: f.Nickname, Bio: f.Bio, Phone: f.Phone, Website: f.Website,
+		BirthDate: f.BirthDate, SocialLinks: f.SocialLinks, Visibility: f.Visibility, Attributes: f.Attributes,
+	}
+	c.Address = patch.Field[profile.AddressChanges]{Set: f.Address.Set, Null: f.Address.Null, Value: profile.AddressChanges(f.Address.Value)}
+	return c
 }
 
 // parse reads one line. Members that it does not have are refused: who sends an id, a status or a second factor believes
@@ -68,7 +106,7 @@ func parse(text []byte) (account.Imported, error) {
 			Kind: user.Kind(l.Kind), Email: l.Email, EmailVerified: l.EmailVerified, Roles: l.Roles,
 			DisplayName: l.DisplayName, Locale: l.Locale, ExternalID: l.ExternalID, Metadata: l.Metadata, AppMetadata: l.AppMetadata,
 		},
-		PasswordHash: l.PasswordHash, CreatedAt: l.CreatedAt,
+		PasswordHash: l.PasswordHash, CreatedAt: l.CreatedAt, Profile: l.Profile.changes(),
 	}, nil
 }
 

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/user-management-service/ums/internal/domain/account"
 	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/profile"
 	"github.com/user-management-service/ums/internal/domain/user"
 	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
@@ -14,10 +17,16 @@ import (
 	"github.com/user-management-service/ums/internal/platform/postgres"
 )
 
+// A batch is worked in one transaction. It is bounded in bytes as well: memory does not grow with the lines.
 const (
-	batchLines = 200
+	batchLines = 2000
+	batchBytes = 2 << 20
+	sideBySide = 2
 	turn       = 15 * time.Second // of one attempt, well within its 25 s; then others have theirs
 )
+
+// errElsewhere: somebody else has worked lines of the batch.
+var errElsewhere = errors.New("lines of the import were worked elsewhere")
 
 // Work registers the job.
 func (s *Service) Work(c *jobs.Client) {
@@ -35,18 +44,37 @@ func (s *Service) Work(c *jobs.Client) {
 	})
 }
 
+// run works batches until none is left, or the turn ends. Of an import that updates nothing, several are worked at once as
+// long as they are about different accounts, so that each line ends as if the lines came one after the other.
 func (s *Service) run(ctx context.Context, of id.ID) (ended bool, err error) {
-	for began := time.Now(); !ended && err == nil && time.Since(began) < turn; {
-		ended, err = s.batch(ctx, of)
+	imp, err := get(ctx, s.DB, of, "")
+	if errors.Is(err, fault.ErrNotFound) {
+		return true, nil // whoever began it was erased
 	}
-	return ended, err
+	if err != nil {
+		return false, err
+	}
+	workers := sideBySide
+	if imp.OnConflict == Update {
+		workers = 1
+	}
+	l := &lane{s: s, imp: imp, until: time.Now().Add(turn)}
+	group, gctx := errgroup.WithContext(ctx)
+	for range workers {
+		group.Go(func() error { return l.work(gctx) })
+	}
+	if err := group.Wait(); err != nil || !l.emptied {
+		return l.ended, err
+	}
+	return s.finish(ctx, of)
 }
 
-// batch works the next lines. They leave the table in the transaction of what they did, under a lock on the import: two
-// workers take turns, and a killed one has done nothing.
-func (s *Service) batch(ctx context.Context, of id.ID) (ended bool, err error) {
+// work works a batch. Its lines leave the table in the transaction of what they did: a worker that is killed has done
+// nothing, and one that comes second finds them gone. ended says that the import is over.
+func (s *Service) work(ctx context.Context, p *plan) (ended bool, err error) {
 	err = s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
-		imp, err := get(ctx, tx, of, " FOR UPDATE")
+		// Nobody removes it meanwhile; others may count what they did.
+		imp, err := get(ctx, tx, p.imp.ID, " FOR KEY SHARE")
 		if errors.Is(err, fault.ErrNotFound) || err == nil && (imp.Status == Done || imp.Status == Failed) {
 			ended = true // whoever began it was erased, or a repetition came late
 			return nil
@@ -57,25 +85,68 @@ func (s *Service) batch(ctx context.Context, of id.ID) (ended bool, err error) {
 		by, err := s.caller(ctx, tx, imp.by)
 		if f := fault.As(err); f != nil {
 			ended = true
-			return fail(ctx, tx, of, f.Code)
+			return fail(ctx, tx, imp.ID, f.Code)
 		}
 		if err != nil {
 			return err
 		}
-		lines, err := take(ctx, tx, of, batchLines)
-		if err != nil {
+		if err := take(ctx, tx, p); err != nil {
 			return err
 		}
 		var did tally
-		for _, l := range lines {
-			if err := s.one(ctx, tx, by, imp, l, &did); err != nil {
-				return err
-			}
+		if err := s.settle(ctx, tx, by, p, &did); err != nil {
+			return err
 		}
-		ended = len(lines) < batchLines
-		return advance(ctx, tx, of, did, ended)
+		return advance(ctx, tx, imp.ID, did)
 	})
 	return ended, err
+}
+
+// finish ends an import of which no line waits.
+func (s *Service) finish(ctx context.Context, of id.ID) (ended bool, err error) {
+	err = s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
+		if _, err := get(ctx, tx, of, " FOR UPDATE"); err != nil { // whoever works lines holds it
+			return err
+		}
+		ended, err = finish(ctx, tx, of)
+		return err
+	})
+	if errors.Is(err, fault.ErrNotFound) {
+		return true, nil
+	}
+	return ended, err
+}
+
+// settle decides about each line of a batch: about most together, about the rest in their order.
+func (s *Service) settle(ctx context.Context, tx postgres.Tx, by actor.Actor, p *plan, did *tally) error {
+	update := p.imp.OnConflict == Update
+	var results []account.Result
+	err := tx.Try(ctx, !p.imp.DryRun, func(ctx context.Context, tx postgres.Tx) (err error) {
+		results, err = s.Accounts.ImportMany(ctx, tx, by, p.candidates, update)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var refused []refusal
+	for i, r := range results {
+		if r.Open() {
+			r.Fault = tx.Try(ctx, !p.imp.DryRun, func(ctx context.Context, tx postgres.Tx) (err error) {
+				r.Outcome, err = s.Accounts.Import(ctx, tx, by, p.candidates[i], update)
+				return err
+			})
+		}
+		if f := fault.As(r.Fault); f != nil && f.Kind != fault.Unavailable {
+			did.failed++
+			refused = append(refused, refusal{p.lines[i], f})
+			continue
+		}
+		if r.Fault != nil {
+			return r.Fault // what is wrong with a line is its own affair; any other error is the batch's
+		}
+		did.add(r.Outcome)
+	}
+	return reject(ctx, tx, p.imp.ID, refused)
 }
 
 // caller is who began the import, with the rights of this moment. The fault says that they no longer suffice.
@@ -95,32 +166,16 @@ func (s *Service) caller(ctx context.Context, tx postgres.Tx, by actor.Actor) (a
 	}
 	if by.Kind == actor.APIKey {
 		by.Permissions = actor.Permissions{account.ImportPermission} // roles need a session
+		switch err := s.Authorizer.CheckOwn(ctx, tx, by, actor.Permissions{profile.WritePermission}); {
+		case err == nil:
+			by.Permissions = append(by.Permissions, profile.WritePermission)
+		case fault.As(err) == nil:
+			return by, err
+		}
 		return by, nil
 	}
 	by.Permissions, err = s.Authorizer.Effective(ctx, tx, by.UserID, nil)
 	return by, err
-}
-
-// one works a line, in a savepoint. What is wrong with it is its own affair; any other error is the batch's.
-func (s *Service) one(ctx context.Context, tx postgres.Tx, by actor.Actor, imp *Import, l staged, did *tally) error {
-	text, err := s.Ring.Open(sealPurpose, bound(imp.ID, l.line), l.sealed)
-	if err != nil {
-		return err
-	}
-	outcome := account.Outcome("")
-	n, err := parse(text)
-	if err == nil {
-		err = tx.Try(ctx, !imp.DryRun, func(ctx context.Context, tx postgres.Tx) (err error) {
-			outcome, err = s.Accounts.Import(ctx, tx, by, n, imp.OnConflict == Update)
-			return err
-		})
-	}
-	if f := fault.As(err); f != nil && f.Kind != fault.Unavailable {
-		did.failed++
-		return reject(ctx, tx, imp.ID, l.line, f)
-	}
-	did.add(outcome)
-	return err
 }
 
 // tally counts what became of lines.

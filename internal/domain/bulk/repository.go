@@ -97,38 +97,74 @@ func drop(ctx context.Context, db postgres.DB, of id.ID) error {
 	return nil
 }
 
-// take removes the first lines that wait and returns them in their order.
-func take(ctx context.Context, tx postgres.Tx, of id.ID, most int) ([]staged, error) {
-	rows, err := tx.Query(ctx, `
-		WITH taken AS (
-			DELETE FROM import_lines WHERE import_id = $1
-				AND line IN (SELECT line FROM import_lines WHERE import_id = $1 ORDER BY line LIMIT $2)
-			RETURNING line, sealed
-		)
-		SELECT line, sealed FROM taken ORDER BY line`, of, most)
+// waiting returns the lines behind one, in their order: as many as fit into most lines and size bytes, at least one if any
+// is there.
+func waiting(ctx context.Context, db postgres.DB, of id.ID, after int64, most, size int) ([]staged, error) {
+	// Their sizes first: the server would spool the lines themselves to sum them up.
+	rows, err := db.Query(ctx, "SELECT line, octet_length(sealed) FROM import_lines WHERE import_id = $1 AND line > $2 ORDER BY line LIMIT $3", of, after, most)
 	if err != nil {
-		return nil, fmt.Errorf("take lines of an import: %w", err)
+		return nil, fmt.Errorf("read sizes of an import: %w", err)
+	}
+	last, sum := after, 0
+	var line int64
+	var length int
+	_, err = pgx.ForEachRow(rows, []any{&line, &length}, func() error {
+		if sum < size {
+			last = line
+		}
+		sum += length
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read sizes of an import: %w", err)
+	}
+	rows, err = db.Query(ctx, "SELECT line, sealed FROM import_lines WHERE import_id = $1 AND line > $2 AND line <= $3 ORDER BY line", of, after, last)
+	if err != nil {
+		return nil, fmt.Errorf("read lines of an import: %w", err)
 	}
 	lines, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (l staged, err error) {
 		return l, row.Scan(&l.line, &l.sealed)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("take lines of an import: %w", err)
+		return nil, fmt.Errorf("read lines of an import: %w", err)
 	}
 	return lines, nil
 }
 
-func reject(ctx context.Context, tx postgres.Tx, of id.ID, line int64, f *fault.Error) error {
-	fields := f.Fields
-	if fields == nil {
-		fields = []fault.Field{{Code: f.Code, Detail: f.Detail}}
-	}
-	errs, err := json.Marshal(fields)
+// take removes the lines of a plan, or returns errElsewhere when they are not as many as they were.
+func take(ctx context.Context, tx postgres.Tx, p *plan) error {
+	tag, err := tx.Exec(ctx, "DELETE FROM import_lines WHERE import_id = $1 AND line BETWEEN $2 AND $3", p.imp.ID, p.lines[0], p.last())
 	if err != nil {
-		return fmt.Errorf("encode errors of a line: %w", err)
+		return fmt.Errorf("take lines of an import: %w", err)
 	}
-	if _, err := tx.Exec(ctx, "INSERT INTO import_errors (import_id, line, code, errors) VALUES ($1, $2, $3, $4)", of, line, f.Code, string(errs)); err != nil {
-		return fmt.Errorf("insert errors of a line: %w", err)
+	if tag.RowsAffected() != int64(len(p.lines)) {
+		return errElsewhere
+	}
+	return nil
+}
+
+// refusal is why a line was not taken.
+type refusal struct {
+	line  int64
+	fault *fault.Error
+}
+
+func reject(ctx context.Context, tx postgres.Tx, of id.ID, refused []refusal) error {
+	if len(refused) == 0 {
+		return nil
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"import_errors"}, []string{"import_id", "line", "code", "errors"},
+		pgx.CopyFromSlice(len(refused), func(i int) ([]any, error) {
+			f := refused[i].fault
+			fields := f.Fields
+			if fields == nil {
+				fields = []fault.Field{{Code: f.Code, Detail: f.Detail}}
+			}
+			errs, err := json.Marshal(fields)
+			return []any{of, refused[i].line, f.Code, string(errs)}, err
+		}))
+	if err != nil {
+		return fmt.Errorf("copy errors of lines: %w", err)
 	}
 	return nil
 }
@@ -154,15 +190,30 @@ func rejected(ctx context.Context, db postgres.DB, of id.ID, after int64, most i
 }
 
 // advance adds what a batch did.
-func advance(ctx context.Context, tx postgres.Tx, of id.ID, did tally, ended bool) error {
+func advance(ctx context.Context, tx postgres.Tx, of id.ID, did tally) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE imports SET processed = processed + $2, created = created + $3, updated = updated + $4, skipped = skipped + $5, failed = failed + $6,
-			status = CASE WHEN $7 THEN 'done' ELSE 'running' END, finished_at = CASE WHEN $7 THEN now() END
-		WHERE id = $1`, of, did.sum(), did.created, did.updated, did.skipped, did.failed, ended)
+			status = 'running'
+		WHERE id = $1`, of, did.sum(), did.created, did.updated, did.skipped, did.failed)
 	if err != nil {
 		return fmt.Errorf("advance import: %w", err)
 	}
 	return nil
+}
+
+// finish says whether the import, which is locked, is over; it is when no line waits.
+func finish(ctx context.Context, tx postgres.Tx, of id.ID) (ended bool, err error) {
+	err = tx.QueryRow(ctx, `
+		WITH ended AS (
+			UPDATE imports SET status = 'done', finished_at = now()
+			WHERE id = $1 AND status IN ('waiting', 'running') AND NOT EXISTS (SELECT FROM import_lines WHERE import_id = $1)
+			RETURNING id
+		)
+		SELECT EXISTS (SELECT FROM ended) OR EXISTS (SELECT FROM imports WHERE id = $1 AND status IN ('done', 'failed'))`, of).Scan(&ended)
+	if err != nil {
+		return false, fmt.Errorf("finish import: %w", err)
+	}
+	return ended, nil
 }
 
 // fail ends an import before its end. What waits is dropped.

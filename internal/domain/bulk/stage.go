@@ -54,7 +54,7 @@ func (s *Service) receive(ctx context.Context, of id.ID, lines io.Reader) (total
 		}
 		ended := err != nil
 		if text = bytes.TrimSpace(text); len(text) > 0 {
-			if total++; total > MaxLines {
+			if total++; total > s.Limits.Lines {
 				return 0, errMany
 			}
 			chunk = append(chunk, staged{total, s.Ring.Seal(sealPurpose, bound(of, total), text)})
