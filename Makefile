@@ -121,7 +121,7 @@ check-deploy: ## Try the files in deploy/ with the programs that they are for; w
 ##: Generating
 
 .PHONY: generate
-generate: ## Write the contract, the Postman collection, the TypeScript types and the Go client into api/
+generate: ## Write the contract, the Postman collection, the TypeScript types and the Go client into api/, and the documentation's tables
 	@scripts/generate api
 
 .PHONY: check-generated

@@ -3345,10 +3345,14 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 type ClientInterface interface {
 	// ListAPIKeys List API keys
 	//
+	// Needs a session.
+	//
 	// Corresponds with GET /api/v1/api-keys (the `ListAPIKeys` operationId).
 	ListAPIKeys(ctx context.Context, params *ListAPIKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateAPIKeyWithBody Create an API key
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3357,6 +3361,8 @@ type ClientInterface interface {
 
 	// CreateAPIKey Create an API key
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/api-keys (the `CreateAPIKey` operationId).
@@ -3364,10 +3370,14 @@ type ClientInterface interface {
 
 	// GetCurrentAPIKey Read the key that calls
 	//
+	// Needs a session or any API key.
+	//
 	// Corresponds with GET /api/v1/api-keys/current (the `GetCurrentAPIKey` operationId).
 	GetCurrentAPIKey(ctx context.Context, params *GetCurrentAPIKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReportLeakedAPIKeyWithBody Report a key that leaked
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3376,12 +3386,16 @@ type ClientInterface interface {
 
 	// ReportLeakedAPIKey Report a key that leaked
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/api-keys/leaked (the `ReportLeakedAPIKey` operationId).
 	ReportLeakedAPIKey(ctx context.Context, body ReportLeakedAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// VerifyAPIKeyWithBody Verify a key that was presented to another program
+	//
+	// Needs `api_keys:verify`, of a session or an API key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3390,6 +3404,8 @@ type ClientInterface interface {
 
 	// VerifyAPIKey Verify a key that was presented to another program
 	//
+	// Needs `api_keys:verify`, of a session or an API key.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/api-keys/verify (the `VerifyAPIKey` operationId).
@@ -3397,15 +3413,21 @@ type ClientInterface interface {
 
 	// RevokeAPIKey Revoke an API key
 	//
+	// Needs a session.
+	//
 	// Corresponds with DELETE /api/v1/api-keys/{id} (the `RevokeAPIKey` operationId).
 	RevokeAPIKey(ctx context.Context, id string, params *RevokeAPIKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetAPIKey Read an API key
 	//
+	// Needs a session.
+	//
 	// Corresponds with GET /api/v1/api-keys/{id} (the `GetAPIKey` operationId).
 	GetAPIKey(ctx context.Context, id string, params *GetAPIKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateAPIKeyWithBody Change an API key
+	//
+	// Needs a session.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3414,12 +3436,16 @@ type ClientInterface interface {
 
 	// UpdateAPIKey Change an API key
 	//
+	// Needs a session.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/v1/api-keys/{id} (the `UpdateAPIKey` operationId).
 	UpdateAPIKey(ctx context.Context, id string, params *UpdateAPIKeyParams, body UpdateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateAPIKeyWithApplicationMergePatchPlusJSONBody Change an API key
+	//
+	// Needs a session.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
@@ -3428,12 +3454,16 @@ type ClientInterface interface {
 
 	// RotateAPIKeyWithBody Replace the secret of an API key
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/v1/api-keys/{id}/rotate (the `RotateAPIKey` operationId).
 	RotateAPIKeyWithBody(ctx context.Context, id string, params *RotateAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RotateAPIKey Replace the secret of an API key
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3442,30 +3472,42 @@ type ClientInterface interface {
 
 	// GetAPIKeyUsage Read what an API key did
 	//
+	// Needs a session.
+	//
 	// Corresponds with GET /api/v1/api-keys/{id}/usage (the `GetAPIKeyUsage` operationId).
 	GetAPIKeyUsage(ctx context.Context, id string, params *GetAPIKeyUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAuditEvents List audit events
+	//
+	// Needs `audit:read`, of a session or an API key.
 	//
 	// Corresponds with GET /api/v1/audit-events (the `ListAuditEvents` operationId).
 	ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExportAuditEvents Export audit events
 	//
+	// Needs `audit:read`, of a session or an API key.
+	//
 	// Corresponds with GET /api/v1/audit-events/export (the `ExportAuditEvents` operationId).
 	ExportAuditEvents(ctx context.Context, params *ExportAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetAuditEvent Read an audit event
+	//
+	// Needs `audit:read`, of a session or an API key.
 	//
 	// Corresponds with GET /api/v1/audit-events/{id} (the `GetAuditEvent` operationId).
 	GetAuditEvent(ctx context.Context, id string, params *GetAuditEventParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetAuthConfig What a sign-in page must know
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Corresponds with GET /api/v1/auth/config (the `GetAuthConfig` operationId).
 	GetAuthConfig(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ChangeEmailWithBody Ask for another address
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3474,12 +3516,16 @@ type ClientInterface interface {
 
 	// ChangeEmail Ask for another address
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/email/change (the `ChangeEmail` operationId).
 	ChangeEmail(ctx context.Context, body ChangeEmailJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ConfirmEmailChangeWithBody Confirm another address
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3488,12 +3534,16 @@ type ClientInterface interface {
 
 	// ConfirmEmailChange Confirm another address
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/email/change/confirm (the `ConfirmEmailChange` operationId).
 	ConfirmEmailChange(ctx context.Context, body ConfirmEmailChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UndoEmailChangeWithBody Take a former address back
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3502,12 +3552,16 @@ type ClientInterface interface {
 
 	// UndoEmailChange Take a former address back
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/email/change/undo (the `UndoEmailChange` operationId).
 	UndoEmailChange(ctx context.Context, body UndoEmailChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ResendVerificationWithBody Send the verification mail again
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3516,12 +3570,16 @@ type ClientInterface interface {
 
 	// ResendVerification Send the verification mail again
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/email/verification (the `ResendVerification` operationId).
 	ResendVerification(ctx context.Context, body ResendVerificationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// VerifyEmailWithBody Prove an address
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3530,12 +3588,16 @@ type ClientInterface interface {
 
 	// VerifyEmail Prove an address
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/email/verify (the `VerifyEmail` operationId).
 	VerifyEmail(ctx context.Context, body VerifyEmailJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// IntrospectTokenWithBody Ask what a token is good for (RFC 7662)
+	//
+	// Needs `tokens:introspect`, of a session or an API key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3544,12 +3606,16 @@ type ClientInterface interface {
 
 	// IntrospectTokenWithFormdataBody Ask what a token is good for (RFC 7662)
 	//
+	// Needs `tokens:introspect`, of a session or an API key.
+	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
 	// Corresponds with POST /api/v1/auth/introspect (the `IntrospectToken` operationId).
 	IntrospectTokenWithFormdataBody(ctx context.Context, body IntrospectTokenFormdataRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AcceptInvitationWithBody Accept an invitation
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3558,12 +3624,16 @@ type ClientInterface interface {
 
 	// AcceptInvitation Accept an invitation
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/invitations/accept (the `AcceptInvitation` operationId).
 	AcceptInvitation(ctx context.Context, body AcceptInvitationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LoginWithBody Sign in
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3572,12 +3642,16 @@ type ClientInterface interface {
 
 	// Login Sign in
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/login (the `Login` operationId).
 	Login(ctx context.Context, body LoginJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LogoutWithBody Sign out
+	//
+	// Needs no credential; one that is sent says who calls.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3586,12 +3660,16 @@ type ClientInterface interface {
 
 	// Logout Sign out
 	//
+	// Needs no credential; one that is sent says who calls.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/logout (the `Logout` operationId).
 	Logout(ctx context.Context, body LogoutJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendMagicLinkWithBody Ask for a mail that signs in
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3600,12 +3678,16 @@ type ClientInterface interface {
 
 	// SendMagicLink Ask for a mail that signs in
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/magic-link (the `SendMagicLink` operationId).
 	SendMagicLink(ctx context.Context, body SendMagicLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// VerifyMagicLinkWithBody Sign in by a mailed link
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3614,6 +3696,8 @@ type ClientInterface interface {
 
 	// VerifyMagicLink Sign in by a mailed link
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/magic-link/verify (the `VerifyMagicLink` operationId).
@@ -3621,20 +3705,28 @@ type ClientInterface interface {
 
 	// ListFactors List one's own second factors
 	//
+	// Needs a session.
+	//
 	// Corresponds with GET /api/v1/auth/mfa/factors (the `ListFactors` operationId).
 	ListFactors(ctx context.Context, params *ListFactorsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RemoveFactor Remove one of one's own second factors
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Corresponds with DELETE /api/v1/auth/mfa/factors/{id} (the `RemoveFactor` operationId).
 	RemoveFactor(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// NewRecoveryCodes Make new recovery codes
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Corresponds with POST /api/v1/auth/mfa/recovery-codes (the `NewRecoveryCodes` operationId).
 	NewRecoveryCodes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StartTotpWithBody Enrol an authenticator app
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3643,12 +3735,16 @@ type ClientInterface interface {
 
 	// StartTotp Enrol an authenticator app
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/mfa/totp (the `StartTotp` operationId).
 	StartTotp(ctx context.Context, body StartTotpJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ActivateTotpWithBody Show the first code of an authenticator app
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3657,12 +3753,16 @@ type ClientInterface interface {
 
 	// ActivateTotp Show the first code of an authenticator app
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/mfa/totp/{id}/activate (the `ActivateTotp` operationId).
 	ActivateTotp(ctx context.Context, id string, body ActivateTotpJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// VerifyMfaWithBody Finish a sign-in by a second factor
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3671,6 +3771,8 @@ type ClientInterface interface {
 
 	// VerifyMfa Finish a sign-in by a second factor
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/mfa/verify (the `VerifyMfa` operationId).
@@ -3678,10 +3780,14 @@ type ClientInterface interface {
 
 	// ListPasskeys List one's own passkeys
 	//
+	// Needs a session.
+	//
 	// Corresponds with GET /api/v1/auth/passkeys (the `ListPasskeys` operationId).
 	ListPasskeys(ctx context.Context, params *ListPasskeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LoginWithPasskeyWithBody Sign in with a passkey
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3690,12 +3796,16 @@ type ClientInterface interface {
 
 	// LoginWithPasskey Sign in with a passkey
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/passkeys/login (the `LoginWithPasskey` operationId).
 	LoginWithPasskey(ctx context.Context, body LoginWithPasskeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// BeginPasskeyLoginWithBody Ask for what a passkey signs to sign in
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3704,6 +3814,8 @@ type ClientInterface interface {
 
 	// BeginPasskeyLogin Ask for what a passkey signs to sign in
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/passkeys/login/options (the `BeginPasskeyLogin` operationId).
@@ -3711,10 +3823,14 @@ type ClientInterface interface {
 
 	// BeginPasskeyReauthentication Ask for what a passkey signs to prove its person again
 	//
+	// Needs a session.
+	//
 	// Corresponds with POST /api/v1/auth/passkeys/reauthentication/options (the `BeginPasskeyReauthentication` operationId).
 	BeginPasskeyReauthentication(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RegisterPasskeyWithBody Add a passkey
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3723,6 +3839,8 @@ type ClientInterface interface {
 
 	// RegisterPasskey Add a passkey
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/auth/passkeys/registration (the `RegisterPasskey` operationId).
@@ -3730,15 +3848,21 @@ type ClientInterface interface {
 
 	// BeginPasskeyRegistration Ask for what a new passkey is made with
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Corresponds with POST /api/v1/auth/passkeys/registration/options (the `BeginPasskeyRegistration` operationId).
 	BeginPasskeyRegistration(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RemovePasskey Remove a passkey
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Corresponds with DELETE /api/v1/auth/passkeys/{id} (the `RemovePasskey` operationId).
 	RemovePasskey(ctx context.Context, id string, params *RemovePasskeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RenamePasskeyWithBody Rename a passkey
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3747,12 +3871,16 @@ type ClientInterface interface {
 
 	// RenamePasskey Rename a passkey
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/v1/auth/passkeys/{id} (the `RenamePasskey` operationId).
 	RenamePasskey(ctx context.Context, id string, params *RenamePasskeyParams, body RenamePasskeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RenamePasskeyWithApplicationMergePatchPlusJSONBody Rename a passkey
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
@@ -3761,12 +3889,16 @@ type ClientInterface interface {
 
 	// ChangePasswordWithBody Change one's own password
 	//
+	// Needs a session.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /api/v1/auth/password (the `ChangePassword` operationId).
 	ChangePasswordWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ChangePassword Change one's own password
+	//
+	// Needs a session.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3775,12 +3907,16 @@ type ClientInterface interface {
 
 	// ForgotPasswordWithBody Ask for a mail that resets the password
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/v1/auth/password/forgot (the `ForgotPassword` operationId).
 	ForgotPasswordWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ForgotPassword Ask for a mail that resets the password
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3789,12 +3925,16 @@ type ClientInterface interface {
 
 	// ResetPasswordWithBody Set a new password by a mailed link
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/v1/auth/password/reset (the `ResetPassword` operationId).
 	ResetPasswordWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ResetPassword Set a new password by a mailed link
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3803,12 +3943,16 @@ type ClientInterface interface {
 
 	// ReauthenticateWithBody Prove who one is, once more
 	//
+	// Needs a session.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/v1/auth/reauthenticate (the `Reauthenticate` operationId).
 	ReauthenticateWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Reauthenticate Prove who one is, once more
+	//
+	// Needs a session.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3817,12 +3961,16 @@ type ClientInterface interface {
 
 	// RefreshWithBody Exchange a refresh token
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/v1/auth/refresh (the `Refresh` operationId).
 	RefreshWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Refresh Exchange a refresh token
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3831,12 +3979,16 @@ type ClientInterface interface {
 
 	// RegisterWithBody Register an address
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/v1/auth/register (the `Register` operationId).
 	RegisterWithBody(ctx context.Context, params *RegisterParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Register Register an address
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3845,12 +3997,16 @@ type ClientInterface interface {
 
 	// RevokeTokenWithBody Revoke a token (RFC 7009)
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/v1/auth/revoke (the `RevokeToken` operationId).
 	RevokeTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeTokenWithFormdataBody Revoke a token (RFC 7009)
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
@@ -3859,20 +4015,28 @@ type ClientInterface interface {
 
 	// EndOtherSessions End all other sessions
 	//
+	// Needs a session.
+	//
 	// Corresponds with DELETE /api/v1/auth/sessions (the `EndOtherSessions` operationId).
 	EndOtherSessions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSessions List one's own sessions
+	//
+	// Needs a session.
 	//
 	// Corresponds with GET /api/v1/auth/sessions (the `ListSessions` operationId).
 	ListSessions(ctx context.Context, params *ListSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// EndSession End one of one's own sessions
 	//
+	// Needs a session.
+	//
 	// Corresponds with DELETE /api/v1/auth/sessions/{id} (the `EndSession` operationId).
 	EndSession(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CheckPermissionsWithBody Ask what an account may do, and why
+	//
+	// Needs a session; an API key with `me:read` or `roles:read`; the target decides further.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3881,6 +4045,8 @@ type ClientInterface interface {
 
 	// CheckPermissions Ask what an account may do, and why
 	//
+	// Needs a session; an API key with `me:read` or `roles:read`; the target decides further.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/authz/check (the `CheckPermissions` operationId).
@@ -3888,10 +4054,14 @@ type ClientInterface interface {
 
 	// ListPermissions List registered permissions
 	//
+	// Needs `roles:read`, of a session or an API key.
+	//
 	// Corresponds with GET /api/v1/permissions (the `ListPermissions` operationId).
 	ListPermissions(ctx context.Context, params *ListPermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreatePermissionWithBody Register a permission
+	//
+	// Needs a session with `roles:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3900,12 +4070,16 @@ type ClientInterface interface {
 
 	// CreatePermission Register a permission
 	//
+	// Needs a session with `roles:write`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/permissions (the `CreatePermission` operationId).
 	CreatePermission(ctx context.Context, params *CreatePermissionParams, body CreatePermissionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeletePermission Delete a permission
+	//
+	// Needs a session with `roles:write`.
 	//
 	// Corresponds with DELETE /api/v1/permissions/{name} (the `DeletePermission` operationId).
 	DeletePermission(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3914,15 +4088,21 @@ type ClientInterface interface {
 	//
 	// `attributes.NAME=VALUE` filters by an attribute, which needs `profiles:read`: at most two of them.
 	//
+	// Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
+	//
 	// Corresponds with GET /api/v1/profiles (the `ListProfiles` operationId).
 	ListProfiles(ctx context.Context, params *ListProfilesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMyProfile Read one's own profile
 	//
+	// Needs a session; an API key with `me:read` or `profiles:read`.
+	//
 	// Corresponds with GET /api/v1/profiles/me (the `GetMyProfile` operationId).
 	GetMyProfile(ctx context.Context, params *GetMyProfileParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateMyProfileWithBody Change one's own profile
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3931,12 +4111,16 @@ type ClientInterface interface {
 
 	// UpdateMyProfile Change one's own profile
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/v1/profiles/me (the `UpdateMyProfile` operationId).
 	UpdateMyProfile(ctx context.Context, params *UpdateMyProfileParams, body UpdateMyProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateMyProfileWithApplicationMergePatchPlusJSONBody Change one's own profile
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
@@ -3945,12 +4129,16 @@ type ClientInterface interface {
 
 	// ReplaceMyProfileWithBody Replace one's own profile
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /api/v1/profiles/me (the `ReplaceMyProfile` operationId).
 	ReplaceMyProfileWithBody(ctx context.Context, params *ReplaceMyProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReplaceMyProfile Replace one's own profile
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3959,10 +4147,14 @@ type ClientInterface interface {
 
 	// RemoveMyAvatar Remove one's own avatar
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
+	//
 	// Corresponds with DELETE /api/v1/profiles/me/avatar (the `RemoveMyAvatar` operationId).
 	RemoveMyAvatar(ctx context.Context, params *RemoveMyAvatarParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetMyAvatarWithBody Set one's own avatar
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3971,10 +4163,14 @@ type ClientInterface interface {
 
 	// GetProfile Read a profile
 	//
+	// Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
+	//
 	// Corresponds with GET /api/v1/profiles/{user_id} (the `GetProfile` operationId).
 	GetProfile(ctx context.Context, userID string, params *GetProfileParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateProfileWithBody Change a profile
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3983,12 +4179,16 @@ type ClientInterface interface {
 
 	// UpdateProfile Change a profile
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/v1/profiles/{user_id} (the `UpdateProfile` operationId).
 	UpdateProfile(ctx context.Context, userID string, params *UpdateProfileParams, body UpdateProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateProfileWithApplicationMergePatchPlusJSONBody Change a profile
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
@@ -3997,12 +4197,16 @@ type ClientInterface interface {
 
 	// ReplaceProfileWithBody Replace a profile
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /api/v1/profiles/{user_id} (the `ReplaceProfile` operationId).
 	ReplaceProfileWithBody(ctx context.Context, userID string, params *ReplaceProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReplaceProfile Replace a profile
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4011,10 +4215,14 @@ type ClientInterface interface {
 
 	// RemoveAvatar Remove an avatar
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+	//
 	// Corresponds with DELETE /api/v1/profiles/{user_id}/avatar (the `RemoveAvatar` operationId).
 	RemoveAvatar(ctx context.Context, userID string, params *RemoveAvatarParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetAvatarWithBody Set an avatar
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4023,10 +4231,14 @@ type ClientInterface interface {
 
 	// ListRoles List roles
 	//
+	// Needs `roles:read`, of a session or an API key.
+	//
 	// Corresponds with GET /api/v1/roles (the `ListRoles` operationId).
 	ListRoles(ctx context.Context, params *ListRolesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateRoleWithBody Create a role
+	//
+	// Needs a session with `roles:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4035,6 +4247,8 @@ type ClientInterface interface {
 
 	// CreateRole Create a role
 	//
+	// Needs a session with `roles:write`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/roles (the `CreateRole` operationId).
@@ -4042,15 +4256,21 @@ type ClientInterface interface {
 
 	// DeleteRole Delete a role
 	//
+	// Needs a session with `roles:write`.
+	//
 	// Corresponds with DELETE /api/v1/roles/{id} (the `DeleteRole` operationId).
 	DeleteRole(ctx context.Context, id string, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetRole Read a role
 	//
+	// Needs `roles:read`, of a session or an API key.
+	//
 	// Corresponds with GET /api/v1/roles/{id} (the `GetRole` operationId).
 	GetRole(ctx context.Context, id string, params *GetRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateRoleWithBody Change a role
+	//
+	// Needs a session with `roles:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4059,12 +4279,16 @@ type ClientInterface interface {
 
 	// UpdateRole Change a role
 	//
+	// Needs a session with `roles:write`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/v1/roles/{id} (the `UpdateRole` operationId).
 	UpdateRole(ctx context.Context, id string, params *UpdateRoleParams, body UpdateRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateRoleWithApplicationMergePatchPlusJSONBody Change a role
+	//
+	// Needs a session with `roles:write`.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
@@ -4073,15 +4297,21 @@ type ClientInterface interface {
 
 	// ListRoleUsers List who holds a role
 	//
+	// Needs `roles:read`, of a session or an API key.
+	//
 	// Corresponds with GET /api/v1/roles/{id}/users (the `ListRoleUsers` operationId).
 	ListRoleUsers(ctx context.Context, id string, params *ListRoleUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListUsers List users
 	//
+	// Needs `users:read`, of a session or an API key.
+	//
 	// Corresponds with GET /api/v1/users (the `ListUsers` operationId).
 	ListUsers(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateUserWithBody Create a user
+	//
+	// Needs `users:write`, of a session or an API key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4090,6 +4320,8 @@ type ClientInterface interface {
 
 	// CreateUser Create a user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/users (the `CreateUser` operationId).
@@ -4097,10 +4329,14 @@ type ClientInterface interface {
 
 	// ExportUsers Export users
 	//
+	// Needs `users:export`, of a session or an API key.
+	//
 	// Corresponds with GET /api/v1/users/export (the `ExportUsers` operationId).
 	ExportUsers(ctx context.Context, params *ExportUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ImportUsersWithBody Import users
+	//
+	// Needs `users:import`, of a session or an API key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4109,25 +4345,35 @@ type ClientInterface interface {
 
 	// GetImport Read how far an import is
 	//
+	// Needs `users:import`, of a session or an API key.
+	//
 	// Corresponds with GET /api/v1/users/import/{id} (the `GetImport` operationId).
 	GetImport(ctx context.Context, id string, params *GetImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExportImportErrors Export the lines of an import that were not taken
+	//
+	// Needs `users:import`, of a session or an API key.
 	//
 	// Corresponds with GET /api/v1/users/import/{id}/errors (the `ExportImportErrors` operationId).
 	ExportImportErrors(ctx context.Context, id string, params *ExportImportErrorsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteMe Delete one's own account
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Corresponds with DELETE /api/v1/users/me (the `DeleteMe` operationId).
 	DeleteMe(ctx context.Context, params *DeleteMeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMe Read one's own account
 	//
+	// Needs a session; an API key with `me:read` or `users:read`.
+	//
 	// Corresponds with GET /api/v1/users/me (the `GetMe` operationId).
 	GetMe(ctx context.Context, params *GetMeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateMeWithBody Change one's own account
+	//
+	// Needs a session; an API key with `me:write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4136,12 +4382,16 @@ type ClientInterface interface {
 
 	// UpdateMe Change one's own account
 	//
+	// Needs a session; an API key with `me:write`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/v1/users/me (the `UpdateMe` operationId).
 	UpdateMe(ctx context.Context, params *UpdateMeParams, body UpdateMeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateMeWithApplicationMergePatchPlusJSONBody Change one's own account
+	//
+	// Needs a session; an API key with `me:write`.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
@@ -4150,30 +4400,42 @@ type ClientInterface interface {
 
 	// ListMyAuditEvents List the audit events of one's own
 	//
+	// Needs a session.
+	//
 	// Corresponds with GET /api/v1/users/me/audit-events (the `ListMyAuditEvents` operationId).
 	ListMyAuditEvents(ctx context.Context, params *ListMyAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExportMe Export everything that is kept of oneself
+	//
+	// Needs a session.
 	//
 	// Corresponds with GET /api/v1/users/me/export (the `ExportMe` operationId).
 	ExportMe(ctx context.Context, params *ExportMeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListMyPermissions List one's own effective permissions
 	//
+	// Needs a session; an API key with `me:read` or `users:read`.
+	//
 	// Corresponds with GET /api/v1/users/me/permissions (the `ListMyPermissions` operationId).
 	ListMyPermissions(ctx context.Context, params *ListMyPermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteUser Delete a user
+	//
+	// Needs `users:delete`, of a session or an API key.
 	//
 	// Corresponds with DELETE /api/v1/users/{id} (the `DeleteUser` operationId).
 	DeleteUser(ctx context.Context, id string, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetUser Read a user
 	//
+	// Needs `users:read`, of a session or an API key.
+	//
 	// Corresponds with GET /api/v1/users/{id} (the `GetUser` operationId).
 	GetUser(ctx context.Context, id string, params *GetUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateUserWithBody Change a user
+	//
+	// Needs `users:write`, of a session or an API key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4182,12 +4444,16 @@ type ClientInterface interface {
 
 	// UpdateUser Change a user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/v1/users/{id} (the `UpdateUser` operationId).
 	UpdateUser(ctx context.Context, id string, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateUserWithApplicationMergePatchPlusJSONBody Change a user
+	//
+	// Needs `users:write`, of a session or an API key.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
@@ -4196,40 +4462,56 @@ type ClientInterface interface {
 
 	// InviteUser Invite a pending user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Corresponds with POST /api/v1/users/{id}/invite (the `InviteUser` operationId).
 	InviteUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ResetUserMfa Take all second factors from a user
+	//
+	// Needs `users:write`, of a session or an API key.
 	//
 	// Corresponds with DELETE /api/v1/users/{id}/mfa (the `ResetUserMfa` operationId).
 	ResetUserMfa(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendPasswordReset Mail a user a link that resets the password
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Corresponds with POST /api/v1/users/{id}/password-reset (the `SendPasswordReset` operationId).
 	SendPasswordReset(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListUserPermissions List a user's effective permissions
+	//
+	// Needs `roles:read`, of a session or an API key.
 	//
 	// Corresponds with GET /api/v1/users/{id}/permissions (the `ListUserPermissions` operationId).
 	ListUserPermissions(ctx context.Context, id string, params *ListUserPermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReactivateUser Reactivate a user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Corresponds with POST /api/v1/users/{id}/reactivate (the `ReactivateUser` operationId).
 	ReactivateUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListUserRoles List the roles of a user
+	//
+	// Needs `roles:read`, of a session or an API key.
 	//
 	// Corresponds with GET /api/v1/users/{id}/roles (the `ListUserRoles` operationId).
 	ListUserRoles(ctx context.Context, id string, params *ListUserRolesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UnassignRole Take a role from a user
 	//
+	// Needs a session with `roles:assign`.
+	//
 	// Corresponds with DELETE /api/v1/users/{id}/roles/{role_id} (the `UnassignRole` operationId).
 	UnassignRole(ctx context.Context, id string, roleID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AssignRoleWithBody Give a role to a user
+	//
+	// Needs a session with `roles:assign`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4238,6 +4520,8 @@ type ClientInterface interface {
 
 	// AssignRole Give a role to a user
 	//
+	// Needs a session with `roles:assign`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /api/v1/users/{id}/roles/{role_id} (the `AssignRole` operationId).
@@ -4245,15 +4529,21 @@ type ClientInterface interface {
 
 	// EndUserSessions End all sessions of a user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Corresponds with DELETE /api/v1/users/{id}/sessions (the `EndUserSessions` operationId).
 	EndUserSessions(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListUserSessions List the sessions of a user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Corresponds with GET /api/v1/users/{id}/sessions (the `ListUserSessions` operationId).
 	ListUserSessions(ctx context.Context, id string, params *ListUserSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SuspendUserWithBody Suspend a user
+	//
+	// Needs `users:write`, of a session or an API key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4262,6 +4552,8 @@ type ClientInterface interface {
 
 	// SuspendUser Suspend a user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/v1/users/{id}/suspend (the `SuspendUser` operationId).
@@ -4269,6 +4561,8 @@ type ClientInterface interface {
 }
 
 // ListAPIKeys List API keys
+//
+// Needs a session.
 //
 // Corresponds with GET /api/v1/api-keys (the `ListAPIKeys` operationId).
 func (c *Client) ListAPIKeys(ctx context.Context, params *ListAPIKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4284,6 +4578,8 @@ func (c *Client) ListAPIKeys(ctx context.Context, params *ListAPIKeysParams, req
 }
 
 // CreateAPIKeyWithBody Create an API key
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4302,6 +4598,8 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, params *CreateAPIKeyP
 
 // CreateAPIKey Create an API key
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/api-keys (the `CreateAPIKey` operationId).
@@ -4319,6 +4617,8 @@ func (c *Client) CreateAPIKey(ctx context.Context, params *CreateAPIKeyParams, b
 
 // GetCurrentAPIKey Read the key that calls
 //
+// Needs a session or any API key.
+//
 // Corresponds with GET /api/v1/api-keys/current (the `GetCurrentAPIKey` operationId).
 func (c *Client) GetCurrentAPIKey(ctx context.Context, params *GetCurrentAPIKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetCurrentAPIKeyRequest(c.Server, params)
@@ -4333,6 +4633,8 @@ func (c *Client) GetCurrentAPIKey(ctx context.Context, params *GetCurrentAPIKeyP
 }
 
 // ReportLeakedAPIKeyWithBody Report a key that leaked
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4351,6 +4653,8 @@ func (c *Client) ReportLeakedAPIKeyWithBody(ctx context.Context, contentType str
 
 // ReportLeakedAPIKey Report a key that leaked
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/api-keys/leaked (the `ReportLeakedAPIKey` operationId).
@@ -4367,6 +4671,8 @@ func (c *Client) ReportLeakedAPIKey(ctx context.Context, body ReportLeakedAPIKey
 }
 
 // VerifyAPIKeyWithBody Verify a key that was presented to another program
+//
+// Needs `api_keys:verify`, of a session or an API key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4385,6 +4691,8 @@ func (c *Client) VerifyAPIKeyWithBody(ctx context.Context, contentType string, b
 
 // VerifyAPIKey Verify a key that was presented to another program
 //
+// Needs `api_keys:verify`, of a session or an API key.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/api-keys/verify (the `VerifyAPIKey` operationId).
@@ -4402,6 +4710,8 @@ func (c *Client) VerifyAPIKey(ctx context.Context, body VerifyAPIKeyJSONRequestB
 
 // RevokeAPIKey Revoke an API key
 //
+// Needs a session.
+//
 // Corresponds with DELETE /api/v1/api-keys/{id} (the `RevokeAPIKey` operationId).
 func (c *Client) RevokeAPIKey(ctx context.Context, id string, params *RevokeAPIKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRevokeAPIKeyRequest(c.Server, id, params)
@@ -4417,6 +4727,8 @@ func (c *Client) RevokeAPIKey(ctx context.Context, id string, params *RevokeAPIK
 
 // GetAPIKey Read an API key
 //
+// Needs a session.
+//
 // Corresponds with GET /api/v1/api-keys/{id} (the `GetAPIKey` operationId).
 func (c *Client) GetAPIKey(ctx context.Context, id string, params *GetAPIKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetAPIKeyRequest(c.Server, id, params)
@@ -4431,6 +4743,8 @@ func (c *Client) GetAPIKey(ctx context.Context, id string, params *GetAPIKeyPara
 }
 
 // UpdateAPIKeyWithBody Change an API key
+//
+// Needs a session.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4449,6 +4763,8 @@ func (c *Client) UpdateAPIKeyWithBody(ctx context.Context, id string, params *Up
 
 // UpdateAPIKey Change an API key
 //
+// Needs a session.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /api/v1/api-keys/{id} (the `UpdateAPIKey` operationId).
@@ -4465,6 +4781,8 @@ func (c *Client) UpdateAPIKey(ctx context.Context, id string, params *UpdateAPIK
 }
 
 // UpdateAPIKeyWithApplicationMergePatchPlusJSONBody Change an API key
+//
+// Needs a session.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
@@ -4483,6 +4801,8 @@ func (c *Client) UpdateAPIKeyWithApplicationMergePatchPlusJSONBody(ctx context.C
 
 // RotateAPIKeyWithBody Replace the secret of an API key
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/v1/api-keys/{id}/rotate (the `RotateAPIKey` operationId).
@@ -4499,6 +4819,8 @@ func (c *Client) RotateAPIKeyWithBody(ctx context.Context, id string, params *Ro
 }
 
 // RotateAPIKey Replace the secret of an API key
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4517,6 +4839,8 @@ func (c *Client) RotateAPIKey(ctx context.Context, id string, params *RotateAPIK
 
 // GetAPIKeyUsage Read what an API key did
 //
+// Needs a session.
+//
 // Corresponds with GET /api/v1/api-keys/{id}/usage (the `GetAPIKeyUsage` operationId).
 func (c *Client) GetAPIKeyUsage(ctx context.Context, id string, params *GetAPIKeyUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetAPIKeyUsageRequest(c.Server, id, params)
@@ -4531,6 +4855,8 @@ func (c *Client) GetAPIKeyUsage(ctx context.Context, id string, params *GetAPIKe
 }
 
 // ListAuditEvents List audit events
+//
+// Needs `audit:read`, of a session or an API key.
 //
 // Corresponds with GET /api/v1/audit-events (the `ListAuditEvents` operationId).
 func (c *Client) ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4547,6 +4873,8 @@ func (c *Client) ListAuditEvents(ctx context.Context, params *ListAuditEventsPar
 
 // ExportAuditEvents Export audit events
 //
+// Needs `audit:read`, of a session or an API key.
+//
 // Corresponds with GET /api/v1/audit-events/export (the `ExportAuditEvents` operationId).
 func (c *Client) ExportAuditEvents(ctx context.Context, params *ExportAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewExportAuditEventsRequest(c.Server, params)
@@ -4561,6 +4889,8 @@ func (c *Client) ExportAuditEvents(ctx context.Context, params *ExportAuditEvent
 }
 
 // GetAuditEvent Read an audit event
+//
+// Needs `audit:read`, of a session or an API key.
 //
 // Corresponds with GET /api/v1/audit-events/{id} (the `GetAuditEvent` operationId).
 func (c *Client) GetAuditEvent(ctx context.Context, id string, params *GetAuditEventParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4577,6 +4907,8 @@ func (c *Client) GetAuditEvent(ctx context.Context, id string, params *GetAuditE
 
 // GetAuthConfig What a sign-in page must know
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Corresponds with GET /api/v1/auth/config (the `GetAuthConfig` operationId).
 func (c *Client) GetAuthConfig(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetAuthConfigRequest(c.Server)
@@ -4591,6 +4923,8 @@ func (c *Client) GetAuthConfig(ctx context.Context, reqEditors ...RequestEditorF
 }
 
 // ChangeEmailWithBody Ask for another address
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4609,6 +4943,8 @@ func (c *Client) ChangeEmailWithBody(ctx context.Context, contentType string, bo
 
 // ChangeEmail Ask for another address
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/email/change (the `ChangeEmail` operationId).
@@ -4625,6 +4961,8 @@ func (c *Client) ChangeEmail(ctx context.Context, body ChangeEmailJSONRequestBod
 }
 
 // ConfirmEmailChangeWithBody Confirm another address
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4643,6 +4981,8 @@ func (c *Client) ConfirmEmailChangeWithBody(ctx context.Context, contentType str
 
 // ConfirmEmailChange Confirm another address
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/email/change/confirm (the `ConfirmEmailChange` operationId).
@@ -4659,6 +4999,8 @@ func (c *Client) ConfirmEmailChange(ctx context.Context, body ConfirmEmailChange
 }
 
 // UndoEmailChangeWithBody Take a former address back
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4677,6 +5019,8 @@ func (c *Client) UndoEmailChangeWithBody(ctx context.Context, contentType string
 
 // UndoEmailChange Take a former address back
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/email/change/undo (the `UndoEmailChange` operationId).
@@ -4693,6 +5037,8 @@ func (c *Client) UndoEmailChange(ctx context.Context, body UndoEmailChangeJSONRe
 }
 
 // ResendVerificationWithBody Send the verification mail again
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4711,6 +5057,8 @@ func (c *Client) ResendVerificationWithBody(ctx context.Context, contentType str
 
 // ResendVerification Send the verification mail again
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/email/verification (the `ResendVerification` operationId).
@@ -4727,6 +5075,8 @@ func (c *Client) ResendVerification(ctx context.Context, body ResendVerification
 }
 
 // VerifyEmailWithBody Prove an address
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4745,6 +5095,8 @@ func (c *Client) VerifyEmailWithBody(ctx context.Context, contentType string, bo
 
 // VerifyEmail Prove an address
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/email/verify (the `VerifyEmail` operationId).
@@ -4761,6 +5113,8 @@ func (c *Client) VerifyEmail(ctx context.Context, body VerifyEmailJSONRequestBod
 }
 
 // IntrospectTokenWithBody Ask what a token is good for (RFC 7662)
+//
+// Needs `tokens:introspect`, of a session or an API key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4779,6 +5133,8 @@ func (c *Client) IntrospectTokenWithBody(ctx context.Context, contentType string
 
 // IntrospectTokenWithFormdataBody Ask what a token is good for (RFC 7662)
 //
+// Needs `tokens:introspect`, of a session or an API key.
+//
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
 // Corresponds with POST /api/v1/auth/introspect (the `IntrospectToken` operationId).
@@ -4795,6 +5151,8 @@ func (c *Client) IntrospectTokenWithFormdataBody(ctx context.Context, body Intro
 }
 
 // AcceptInvitationWithBody Accept an invitation
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4813,6 +5171,8 @@ func (c *Client) AcceptInvitationWithBody(ctx context.Context, contentType strin
 
 // AcceptInvitation Accept an invitation
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/invitations/accept (the `AcceptInvitation` operationId).
@@ -4829,6 +5189,8 @@ func (c *Client) AcceptInvitation(ctx context.Context, body AcceptInvitationJSON
 }
 
 // LoginWithBody Sign in
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4847,6 +5209,8 @@ func (c *Client) LoginWithBody(ctx context.Context, contentType string, body io.
 
 // Login Sign in
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/login (the `Login` operationId).
@@ -4863,6 +5227,8 @@ func (c *Client) Login(ctx context.Context, body LoginJSONRequestBody, reqEditor
 }
 
 // LogoutWithBody Sign out
+//
+// Needs no credential; one that is sent says who calls.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4881,6 +5247,8 @@ func (c *Client) LogoutWithBody(ctx context.Context, contentType string, body io
 
 // Logout Sign out
 //
+// Needs no credential; one that is sent says who calls.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/logout (the `Logout` operationId).
@@ -4897,6 +5265,8 @@ func (c *Client) Logout(ctx context.Context, body LogoutJSONRequestBody, reqEdit
 }
 
 // SendMagicLinkWithBody Ask for a mail that signs in
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4915,6 +5285,8 @@ func (c *Client) SendMagicLinkWithBody(ctx context.Context, contentType string, 
 
 // SendMagicLink Ask for a mail that signs in
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/magic-link (the `SendMagicLink` operationId).
@@ -4931,6 +5303,8 @@ func (c *Client) SendMagicLink(ctx context.Context, body SendMagicLinkJSONReques
 }
 
 // VerifyMagicLinkWithBody Sign in by a mailed link
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4949,6 +5323,8 @@ func (c *Client) VerifyMagicLinkWithBody(ctx context.Context, contentType string
 
 // VerifyMagicLink Sign in by a mailed link
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/magic-link/verify (the `VerifyMagicLink` operationId).
@@ -4966,6 +5342,8 @@ func (c *Client) VerifyMagicLink(ctx context.Context, body VerifyMagicLinkJSONRe
 
 // ListFactors List one's own second factors
 //
+// Needs a session.
+//
 // Corresponds with GET /api/v1/auth/mfa/factors (the `ListFactors` operationId).
 func (c *Client) ListFactors(ctx context.Context, params *ListFactorsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListFactorsRequest(c.Server, params)
@@ -4980,6 +5358,8 @@ func (c *Client) ListFactors(ctx context.Context, params *ListFactorsParams, req
 }
 
 // RemoveFactor Remove one of one's own second factors
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Corresponds with DELETE /api/v1/auth/mfa/factors/{id} (the `RemoveFactor` operationId).
 func (c *Client) RemoveFactor(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4996,6 +5376,8 @@ func (c *Client) RemoveFactor(ctx context.Context, id string, reqEditors ...Requ
 
 // NewRecoveryCodes Make new recovery codes
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Corresponds with POST /api/v1/auth/mfa/recovery-codes (the `NewRecoveryCodes` operationId).
 func (c *Client) NewRecoveryCodes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewNewRecoveryCodesRequest(c.Server)
@@ -5010,6 +5392,8 @@ func (c *Client) NewRecoveryCodes(ctx context.Context, reqEditors ...RequestEdit
 }
 
 // StartTotpWithBody Enrol an authenticator app
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5028,6 +5412,8 @@ func (c *Client) StartTotpWithBody(ctx context.Context, contentType string, body
 
 // StartTotp Enrol an authenticator app
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/mfa/totp (the `StartTotp` operationId).
@@ -5044,6 +5430,8 @@ func (c *Client) StartTotp(ctx context.Context, body StartTotpJSONRequestBody, r
 }
 
 // ActivateTotpWithBody Show the first code of an authenticator app
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5062,6 +5450,8 @@ func (c *Client) ActivateTotpWithBody(ctx context.Context, id string, contentTyp
 
 // ActivateTotp Show the first code of an authenticator app
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/mfa/totp/{id}/activate (the `ActivateTotp` operationId).
@@ -5078,6 +5468,8 @@ func (c *Client) ActivateTotp(ctx context.Context, id string, body ActivateTotpJ
 }
 
 // VerifyMfaWithBody Finish a sign-in by a second factor
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5096,6 +5488,8 @@ func (c *Client) VerifyMfaWithBody(ctx context.Context, contentType string, body
 
 // VerifyMfa Finish a sign-in by a second factor
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/mfa/verify (the `VerifyMfa` operationId).
@@ -5113,6 +5507,8 @@ func (c *Client) VerifyMfa(ctx context.Context, body VerifyMfaJSONRequestBody, r
 
 // ListPasskeys List one's own passkeys
 //
+// Needs a session.
+//
 // Corresponds with GET /api/v1/auth/passkeys (the `ListPasskeys` operationId).
 func (c *Client) ListPasskeys(ctx context.Context, params *ListPasskeysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListPasskeysRequest(c.Server, params)
@@ -5127,6 +5523,8 @@ func (c *Client) ListPasskeys(ctx context.Context, params *ListPasskeysParams, r
 }
 
 // LoginWithPasskeyWithBody Sign in with a passkey
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5145,6 +5543,8 @@ func (c *Client) LoginWithPasskeyWithBody(ctx context.Context, contentType strin
 
 // LoginWithPasskey Sign in with a passkey
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/passkeys/login (the `LoginWithPasskey` operationId).
@@ -5161,6 +5561,8 @@ func (c *Client) LoginWithPasskey(ctx context.Context, body LoginWithPasskeyJSON
 }
 
 // BeginPasskeyLoginWithBody Ask for what a passkey signs to sign in
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5179,6 +5581,8 @@ func (c *Client) BeginPasskeyLoginWithBody(ctx context.Context, contentType stri
 
 // BeginPasskeyLogin Ask for what a passkey signs to sign in
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/passkeys/login/options (the `BeginPasskeyLogin` operationId).
@@ -5196,6 +5600,8 @@ func (c *Client) BeginPasskeyLogin(ctx context.Context, body BeginPasskeyLoginJS
 
 // BeginPasskeyReauthentication Ask for what a passkey signs to prove its person again
 //
+// Needs a session.
+//
 // Corresponds with POST /api/v1/auth/passkeys/reauthentication/options (the `BeginPasskeyReauthentication` operationId).
 func (c *Client) BeginPasskeyReauthentication(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewBeginPasskeyReauthenticationRequest(c.Server)
@@ -5210,6 +5616,8 @@ func (c *Client) BeginPasskeyReauthentication(ctx context.Context, reqEditors ..
 }
 
 // RegisterPasskeyWithBody Add a passkey
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5228,6 +5636,8 @@ func (c *Client) RegisterPasskeyWithBody(ctx context.Context, contentType string
 
 // RegisterPasskey Add a passkey
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/auth/passkeys/registration (the `RegisterPasskey` operationId).
@@ -5245,6 +5655,8 @@ func (c *Client) RegisterPasskey(ctx context.Context, body RegisterPasskeyJSONRe
 
 // BeginPasskeyRegistration Ask for what a new passkey is made with
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Corresponds with POST /api/v1/auth/passkeys/registration/options (the `BeginPasskeyRegistration` operationId).
 func (c *Client) BeginPasskeyRegistration(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewBeginPasskeyRegistrationRequest(c.Server)
@@ -5260,6 +5672,8 @@ func (c *Client) BeginPasskeyRegistration(ctx context.Context, reqEditors ...Req
 
 // RemovePasskey Remove a passkey
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Corresponds with DELETE /api/v1/auth/passkeys/{id} (the `RemovePasskey` operationId).
 func (c *Client) RemovePasskey(ctx context.Context, id string, params *RemovePasskeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemovePasskeyRequest(c.Server, id, params)
@@ -5274,6 +5688,8 @@ func (c *Client) RemovePasskey(ctx context.Context, id string, params *RemovePas
 }
 
 // RenamePasskeyWithBody Rename a passkey
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5292,6 +5708,8 @@ func (c *Client) RenamePasskeyWithBody(ctx context.Context, id string, params *R
 
 // RenamePasskey Rename a passkey
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /api/v1/auth/passkeys/{id} (the `RenamePasskey` operationId).
@@ -5308,6 +5726,8 @@ func (c *Client) RenamePasskey(ctx context.Context, id string, params *RenamePas
 }
 
 // RenamePasskeyWithApplicationMergePatchPlusJSONBody Rename a passkey
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
@@ -5326,6 +5746,8 @@ func (c *Client) RenamePasskeyWithApplicationMergePatchPlusJSONBody(ctx context.
 
 // ChangePasswordWithBody Change one's own password
 //
+// Needs a session.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /api/v1/auth/password (the `ChangePassword` operationId).
@@ -5342,6 +5764,8 @@ func (c *Client) ChangePasswordWithBody(ctx context.Context, contentType string,
 }
 
 // ChangePassword Change one's own password
+//
+// Needs a session.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5360,6 +5784,8 @@ func (c *Client) ChangePassword(ctx context.Context, body ChangePasswordJSONRequ
 
 // ForgotPasswordWithBody Ask for a mail that resets the password
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/v1/auth/password/forgot (the `ForgotPassword` operationId).
@@ -5376,6 +5802,8 @@ func (c *Client) ForgotPasswordWithBody(ctx context.Context, contentType string,
 }
 
 // ForgotPassword Ask for a mail that resets the password
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5394,6 +5822,8 @@ func (c *Client) ForgotPassword(ctx context.Context, body ForgotPasswordJSONRequ
 
 // ResetPasswordWithBody Set a new password by a mailed link
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/v1/auth/password/reset (the `ResetPassword` operationId).
@@ -5410,6 +5840,8 @@ func (c *Client) ResetPasswordWithBody(ctx context.Context, contentType string, 
 }
 
 // ResetPassword Set a new password by a mailed link
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5428,6 +5860,8 @@ func (c *Client) ResetPassword(ctx context.Context, body ResetPasswordJSONReques
 
 // ReauthenticateWithBody Prove who one is, once more
 //
+// Needs a session.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/v1/auth/reauthenticate (the `Reauthenticate` operationId).
@@ -5444,6 +5878,8 @@ func (c *Client) ReauthenticateWithBody(ctx context.Context, contentType string,
 }
 
 // Reauthenticate Prove who one is, once more
+//
+// Needs a session.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5462,6 +5898,8 @@ func (c *Client) Reauthenticate(ctx context.Context, body ReauthenticateJSONRequ
 
 // RefreshWithBody Exchange a refresh token
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/v1/auth/refresh (the `Refresh` operationId).
@@ -5478,6 +5916,8 @@ func (c *Client) RefreshWithBody(ctx context.Context, contentType string, body i
 }
 
 // Refresh Exchange a refresh token
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5496,6 +5936,8 @@ func (c *Client) Refresh(ctx context.Context, body RefreshJSONRequestBody, reqEd
 
 // RegisterWithBody Register an address
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/v1/auth/register (the `Register` operationId).
@@ -5512,6 +5954,8 @@ func (c *Client) RegisterWithBody(ctx context.Context, params *RegisterParams, c
 }
 
 // Register Register an address
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5530,6 +5974,8 @@ func (c *Client) Register(ctx context.Context, params *RegisterParams, body Regi
 
 // RevokeTokenWithBody Revoke a token (RFC 7009)
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/v1/auth/revoke (the `RevokeToken` operationId).
@@ -5546,6 +5992,8 @@ func (c *Client) RevokeTokenWithBody(ctx context.Context, contentType string, bo
 }
 
 // RevokeTokenWithFormdataBody Revoke a token (RFC 7009)
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -5564,6 +6012,8 @@ func (c *Client) RevokeTokenWithFormdataBody(ctx context.Context, body RevokeTok
 
 // EndOtherSessions End all other sessions
 //
+// Needs a session.
+//
 // Corresponds with DELETE /api/v1/auth/sessions (the `EndOtherSessions` operationId).
 func (c *Client) EndOtherSessions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEndOtherSessionsRequest(c.Server)
@@ -5578,6 +6028,8 @@ func (c *Client) EndOtherSessions(ctx context.Context, reqEditors ...RequestEdit
 }
 
 // ListSessions List one's own sessions
+//
+// Needs a session.
 //
 // Corresponds with GET /api/v1/auth/sessions (the `ListSessions` operationId).
 func (c *Client) ListSessions(ctx context.Context, params *ListSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5594,6 +6046,8 @@ func (c *Client) ListSessions(ctx context.Context, params *ListSessionsParams, r
 
 // EndSession End one of one's own sessions
 //
+// Needs a session.
+//
 // Corresponds with DELETE /api/v1/auth/sessions/{id} (the `EndSession` operationId).
 func (c *Client) EndSession(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEndSessionRequest(c.Server, id)
@@ -5608,6 +6062,8 @@ func (c *Client) EndSession(ctx context.Context, id string, reqEditors ...Reques
 }
 
 // CheckPermissionsWithBody Ask what an account may do, and why
+//
+// Needs a session; an API key with `me:read` or `roles:read`; the target decides further.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5626,6 +6082,8 @@ func (c *Client) CheckPermissionsWithBody(ctx context.Context, contentType strin
 
 // CheckPermissions Ask what an account may do, and why
 //
+// Needs a session; an API key with `me:read` or `roles:read`; the target decides further.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/authz/check (the `CheckPermissions` operationId).
@@ -5643,6 +6101,8 @@ func (c *Client) CheckPermissions(ctx context.Context, body CheckPermissionsJSON
 
 // ListPermissions List registered permissions
 //
+// Needs `roles:read`, of a session or an API key.
+//
 // Corresponds with GET /api/v1/permissions (the `ListPermissions` operationId).
 func (c *Client) ListPermissions(ctx context.Context, params *ListPermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListPermissionsRequest(c.Server, params)
@@ -5657,6 +6117,8 @@ func (c *Client) ListPermissions(ctx context.Context, params *ListPermissionsPar
 }
 
 // CreatePermissionWithBody Register a permission
+//
+// Needs a session with `roles:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5675,6 +6137,8 @@ func (c *Client) CreatePermissionWithBody(ctx context.Context, params *CreatePer
 
 // CreatePermission Register a permission
 //
+// Needs a session with `roles:write`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/permissions (the `CreatePermission` operationId).
@@ -5691,6 +6155,8 @@ func (c *Client) CreatePermission(ctx context.Context, params *CreatePermissionP
 }
 
 // DeletePermission Delete a permission
+//
+// Needs a session with `roles:write`.
 //
 // Corresponds with DELETE /api/v1/permissions/{name} (the `DeletePermission` operationId).
 func (c *Client) DeletePermission(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5709,6 +6175,8 @@ func (c *Client) DeletePermission(ctx context.Context, name string, reqEditors .
 //
 // `attributes.NAME=VALUE` filters by an attribute, which needs `profiles:read`: at most two of them.
 //
+// Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
+//
 // Corresponds with GET /api/v1/profiles (the `ListProfiles` operationId).
 func (c *Client) ListProfiles(ctx context.Context, params *ListProfilesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListProfilesRequest(c.Server, params)
@@ -5724,6 +6192,8 @@ func (c *Client) ListProfiles(ctx context.Context, params *ListProfilesParams, r
 
 // GetMyProfile Read one's own profile
 //
+// Needs a session; an API key with `me:read` or `profiles:read`.
+//
 // Corresponds with GET /api/v1/profiles/me (the `GetMyProfile` operationId).
 func (c *Client) GetMyProfile(ctx context.Context, params *GetMyProfileParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetMyProfileRequest(c.Server, params)
@@ -5738,6 +6208,8 @@ func (c *Client) GetMyProfile(ctx context.Context, params *GetMyProfileParams, r
 }
 
 // UpdateMyProfileWithBody Change one's own profile
+//
+// Needs a session; an API key with `me:write` or `profiles:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5756,6 +6228,8 @@ func (c *Client) UpdateMyProfileWithBody(ctx context.Context, params *UpdateMyPr
 
 // UpdateMyProfile Change one's own profile
 //
+// Needs a session; an API key with `me:write` or `profiles:write`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /api/v1/profiles/me (the `UpdateMyProfile` operationId).
@@ -5772,6 +6246,8 @@ func (c *Client) UpdateMyProfile(ctx context.Context, params *UpdateMyProfilePar
 }
 
 // UpdateMyProfileWithApplicationMergePatchPlusJSONBody Change one's own profile
+//
+// Needs a session; an API key with `me:write` or `profiles:write`.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
@@ -5790,6 +6266,8 @@ func (c *Client) UpdateMyProfileWithApplicationMergePatchPlusJSONBody(ctx contex
 
 // ReplaceMyProfileWithBody Replace one's own profile
 //
+// Needs a session; an API key with `me:write` or `profiles:write`.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /api/v1/profiles/me (the `ReplaceMyProfile` operationId).
@@ -5806,6 +6284,8 @@ func (c *Client) ReplaceMyProfileWithBody(ctx context.Context, params *ReplaceMy
 }
 
 // ReplaceMyProfile Replace one's own profile
+//
+// Needs a session; an API key with `me:write` or `profiles:write`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5824,6 +6304,8 @@ func (c *Client) ReplaceMyProfile(ctx context.Context, params *ReplaceMyProfileP
 
 // RemoveMyAvatar Remove one's own avatar
 //
+// Needs a session; an API key with `me:write` or `profiles:write`.
+//
 // Corresponds with DELETE /api/v1/profiles/me/avatar (the `RemoveMyAvatar` operationId).
 func (c *Client) RemoveMyAvatar(ctx context.Context, params *RemoveMyAvatarParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemoveMyAvatarRequest(c.Server, params)
@@ -5838,6 +6320,8 @@ func (c *Client) RemoveMyAvatar(ctx context.Context, params *RemoveMyAvatarParam
 }
 
 // SetMyAvatarWithBody Set one's own avatar
+//
+// Needs a session; an API key with `me:write` or `profiles:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5856,6 +6340,8 @@ func (c *Client) SetMyAvatarWithBody(ctx context.Context, params *SetMyAvatarPar
 
 // GetProfile Read a profile
 //
+// Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
+//
 // Corresponds with GET /api/v1/profiles/{user_id} (the `GetProfile` operationId).
 func (c *Client) GetProfile(ctx context.Context, userID string, params *GetProfileParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetProfileRequest(c.Server, userID, params)
@@ -5870,6 +6356,8 @@ func (c *Client) GetProfile(ctx context.Context, userID string, params *GetProfi
 }
 
 // UpdateProfileWithBody Change a profile
+//
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5888,6 +6376,8 @@ func (c *Client) UpdateProfileWithBody(ctx context.Context, userID string, param
 
 // UpdateProfile Change a profile
 //
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /api/v1/profiles/{user_id} (the `UpdateProfile` operationId).
@@ -5904,6 +6394,8 @@ func (c *Client) UpdateProfile(ctx context.Context, userID string, params *Updat
 }
 
 // UpdateProfileWithApplicationMergePatchPlusJSONBody Change a profile
+//
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
@@ -5922,6 +6414,8 @@ func (c *Client) UpdateProfileWithApplicationMergePatchPlusJSONBody(ctx context.
 
 // ReplaceProfileWithBody Replace a profile
 //
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /api/v1/profiles/{user_id} (the `ReplaceProfile` operationId).
@@ -5938,6 +6432,8 @@ func (c *Client) ReplaceProfileWithBody(ctx context.Context, userID string, para
 }
 
 // ReplaceProfile Replace a profile
+//
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5956,6 +6452,8 @@ func (c *Client) ReplaceProfile(ctx context.Context, userID string, params *Repl
 
 // RemoveAvatar Remove an avatar
 //
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+//
 // Corresponds with DELETE /api/v1/profiles/{user_id}/avatar (the `RemoveAvatar` operationId).
 func (c *Client) RemoveAvatar(ctx context.Context, userID string, params *RemoveAvatarParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemoveAvatarRequest(c.Server, userID, params)
@@ -5970,6 +6468,8 @@ func (c *Client) RemoveAvatar(ctx context.Context, userID string, params *Remove
 }
 
 // SetAvatarWithBody Set an avatar
+//
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5988,6 +6488,8 @@ func (c *Client) SetAvatarWithBody(ctx context.Context, userID string, params *S
 
 // ListRoles List roles
 //
+// Needs `roles:read`, of a session or an API key.
+//
 // Corresponds with GET /api/v1/roles (the `ListRoles` operationId).
 func (c *Client) ListRoles(ctx context.Context, params *ListRolesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListRolesRequest(c.Server, params)
@@ -6002,6 +6504,8 @@ func (c *Client) ListRoles(ctx context.Context, params *ListRolesParams, reqEdit
 }
 
 // CreateRoleWithBody Create a role
+//
+// Needs a session with `roles:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6020,6 +6524,8 @@ func (c *Client) CreateRoleWithBody(ctx context.Context, params *CreateRoleParam
 
 // CreateRole Create a role
 //
+// Needs a session with `roles:write`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/roles (the `CreateRole` operationId).
@@ -6037,6 +6543,8 @@ func (c *Client) CreateRole(ctx context.Context, params *CreateRoleParams, body 
 
 // DeleteRole Delete a role
 //
+// Needs a session with `roles:write`.
+//
 // Corresponds with DELETE /api/v1/roles/{id} (the `DeleteRole` operationId).
 func (c *Client) DeleteRole(ctx context.Context, id string, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteRoleRequest(c.Server, id, params)
@@ -6052,6 +6560,8 @@ func (c *Client) DeleteRole(ctx context.Context, id string, params *DeleteRolePa
 
 // GetRole Read a role
 //
+// Needs `roles:read`, of a session or an API key.
+//
 // Corresponds with GET /api/v1/roles/{id} (the `GetRole` operationId).
 func (c *Client) GetRole(ctx context.Context, id string, params *GetRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetRoleRequest(c.Server, id, params)
@@ -6066,6 +6576,8 @@ func (c *Client) GetRole(ctx context.Context, id string, params *GetRoleParams, 
 }
 
 // UpdateRoleWithBody Change a role
+//
+// Needs a session with `roles:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6084,6 +6596,8 @@ func (c *Client) UpdateRoleWithBody(ctx context.Context, id string, params *Upda
 
 // UpdateRole Change a role
 //
+// Needs a session with `roles:write`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /api/v1/roles/{id} (the `UpdateRole` operationId).
@@ -6100,6 +6614,8 @@ func (c *Client) UpdateRole(ctx context.Context, id string, params *UpdateRolePa
 }
 
 // UpdateRoleWithApplicationMergePatchPlusJSONBody Change a role
+//
+// Needs a session with `roles:write`.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
@@ -6118,6 +6634,8 @@ func (c *Client) UpdateRoleWithApplicationMergePatchPlusJSONBody(ctx context.Con
 
 // ListRoleUsers List who holds a role
 //
+// Needs `roles:read`, of a session or an API key.
+//
 // Corresponds with GET /api/v1/roles/{id}/users (the `ListRoleUsers` operationId).
 func (c *Client) ListRoleUsers(ctx context.Context, id string, params *ListRoleUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListRoleUsersRequest(c.Server, id, params)
@@ -6133,6 +6651,8 @@ func (c *Client) ListRoleUsers(ctx context.Context, id string, params *ListRoleU
 
 // ListUsers List users
 //
+// Needs `users:read`, of a session or an API key.
+//
 // Corresponds with GET /api/v1/users (the `ListUsers` operationId).
 func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListUsersRequest(c.Server, params)
@@ -6147,6 +6667,8 @@ func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams, reqEdit
 }
 
 // CreateUserWithBody Create a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6165,6 +6687,8 @@ func (c *Client) CreateUserWithBody(ctx context.Context, params *CreateUserParam
 
 // CreateUser Create a user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/v1/users (the `CreateUser` operationId).
@@ -6182,6 +6706,8 @@ func (c *Client) CreateUser(ctx context.Context, params *CreateUserParams, body 
 
 // ExportUsers Export users
 //
+// Needs `users:export`, of a session or an API key.
+//
 // Corresponds with GET /api/v1/users/export (the `ExportUsers` operationId).
 func (c *Client) ExportUsers(ctx context.Context, params *ExportUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewExportUsersRequest(c.Server, params)
@@ -6196,6 +6722,8 @@ func (c *Client) ExportUsers(ctx context.Context, params *ExportUsersParams, req
 }
 
 // ImportUsersWithBody Import users
+//
+// Needs `users:import`, of a session or an API key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6214,6 +6742,8 @@ func (c *Client) ImportUsersWithBody(ctx context.Context, params *ImportUsersPar
 
 // GetImport Read how far an import is
 //
+// Needs `users:import`, of a session or an API key.
+//
 // Corresponds with GET /api/v1/users/import/{id} (the `GetImport` operationId).
 func (c *Client) GetImport(ctx context.Context, id string, params *GetImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetImportRequest(c.Server, id, params)
@@ -6228,6 +6758,8 @@ func (c *Client) GetImport(ctx context.Context, id string, params *GetImportPara
 }
 
 // ExportImportErrors Export the lines of an import that were not taken
+//
+// Needs `users:import`, of a session or an API key.
 //
 // Corresponds with GET /api/v1/users/import/{id}/errors (the `ExportImportErrors` operationId).
 func (c *Client) ExportImportErrors(ctx context.Context, id string, params *ExportImportErrorsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6244,6 +6776,8 @@ func (c *Client) ExportImportErrors(ctx context.Context, id string, params *Expo
 
 // DeleteMe Delete one's own account
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Corresponds with DELETE /api/v1/users/me (the `DeleteMe` operationId).
 func (c *Client) DeleteMe(ctx context.Context, params *DeleteMeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteMeRequest(c.Server, params)
@@ -6259,6 +6793,8 @@ func (c *Client) DeleteMe(ctx context.Context, params *DeleteMeParams, reqEditor
 
 // GetMe Read one's own account
 //
+// Needs a session; an API key with `me:read` or `users:read`.
+//
 // Corresponds with GET /api/v1/users/me (the `GetMe` operationId).
 func (c *Client) GetMe(ctx context.Context, params *GetMeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetMeRequest(c.Server, params)
@@ -6273,6 +6809,8 @@ func (c *Client) GetMe(ctx context.Context, params *GetMeParams, reqEditors ...R
 }
 
 // UpdateMeWithBody Change one's own account
+//
+// Needs a session; an API key with `me:write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6291,6 +6829,8 @@ func (c *Client) UpdateMeWithBody(ctx context.Context, params *UpdateMeParams, c
 
 // UpdateMe Change one's own account
 //
+// Needs a session; an API key with `me:write`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /api/v1/users/me (the `UpdateMe` operationId).
@@ -6307,6 +6847,8 @@ func (c *Client) UpdateMe(ctx context.Context, params *UpdateMeParams, body Upda
 }
 
 // UpdateMeWithApplicationMergePatchPlusJSONBody Change one's own account
+//
+// Needs a session; an API key with `me:write`.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
@@ -6325,6 +6867,8 @@ func (c *Client) UpdateMeWithApplicationMergePatchPlusJSONBody(ctx context.Conte
 
 // ListMyAuditEvents List the audit events of one's own
 //
+// Needs a session.
+//
 // Corresponds with GET /api/v1/users/me/audit-events (the `ListMyAuditEvents` operationId).
 func (c *Client) ListMyAuditEvents(ctx context.Context, params *ListMyAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListMyAuditEventsRequest(c.Server, params)
@@ -6339,6 +6883,8 @@ func (c *Client) ListMyAuditEvents(ctx context.Context, params *ListMyAuditEvent
 }
 
 // ExportMe Export everything that is kept of oneself
+//
+// Needs a session.
 //
 // Corresponds with GET /api/v1/users/me/export (the `ExportMe` operationId).
 func (c *Client) ExportMe(ctx context.Context, params *ExportMeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6355,6 +6901,8 @@ func (c *Client) ExportMe(ctx context.Context, params *ExportMeParams, reqEditor
 
 // ListMyPermissions List one's own effective permissions
 //
+// Needs a session; an API key with `me:read` or `users:read`.
+//
 // Corresponds with GET /api/v1/users/me/permissions (the `ListMyPermissions` operationId).
 func (c *Client) ListMyPermissions(ctx context.Context, params *ListMyPermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListMyPermissionsRequest(c.Server, params)
@@ -6369,6 +6917,8 @@ func (c *Client) ListMyPermissions(ctx context.Context, params *ListMyPermission
 }
 
 // DeleteUser Delete a user
+//
+// Needs `users:delete`, of a session or an API key.
 //
 // Corresponds with DELETE /api/v1/users/{id} (the `DeleteUser` operationId).
 func (c *Client) DeleteUser(ctx context.Context, id string, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6385,6 +6935,8 @@ func (c *Client) DeleteUser(ctx context.Context, id string, params *DeleteUserPa
 
 // GetUser Read a user
 //
+// Needs `users:read`, of a session or an API key.
+//
 // Corresponds with GET /api/v1/users/{id} (the `GetUser` operationId).
 func (c *Client) GetUser(ctx context.Context, id string, params *GetUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetUserRequest(c.Server, id, params)
@@ -6399,6 +6951,8 @@ func (c *Client) GetUser(ctx context.Context, id string, params *GetUserParams, 
 }
 
 // UpdateUserWithBody Change a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6417,6 +6971,8 @@ func (c *Client) UpdateUserWithBody(ctx context.Context, id string, params *Upda
 
 // UpdateUser Change a user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /api/v1/users/{id} (the `UpdateUser` operationId).
@@ -6433,6 +6989,8 @@ func (c *Client) UpdateUser(ctx context.Context, id string, params *UpdateUserPa
 }
 
 // UpdateUserWithApplicationMergePatchPlusJSONBody Change a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
@@ -6451,6 +7009,8 @@ func (c *Client) UpdateUserWithApplicationMergePatchPlusJSONBody(ctx context.Con
 
 // InviteUser Invite a pending user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Corresponds with POST /api/v1/users/{id}/invite (the `InviteUser` operationId).
 func (c *Client) InviteUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewInviteUserRequest(c.Server, id)
@@ -6465,6 +7025,8 @@ func (c *Client) InviteUser(ctx context.Context, id string, reqEditors ...Reques
 }
 
 // ResetUserMfa Take all second factors from a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Corresponds with DELETE /api/v1/users/{id}/mfa (the `ResetUserMfa` operationId).
 func (c *Client) ResetUserMfa(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6481,6 +7043,8 @@ func (c *Client) ResetUserMfa(ctx context.Context, id string, reqEditors ...Requ
 
 // SendPasswordReset Mail a user a link that resets the password
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Corresponds with POST /api/v1/users/{id}/password-reset (the `SendPasswordReset` operationId).
 func (c *Client) SendPasswordReset(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSendPasswordResetRequest(c.Server, id)
@@ -6495,6 +7059,8 @@ func (c *Client) SendPasswordReset(ctx context.Context, id string, reqEditors ..
 }
 
 // ListUserPermissions List a user's effective permissions
+//
+// Needs `roles:read`, of a session or an API key.
 //
 // Corresponds with GET /api/v1/users/{id}/permissions (the `ListUserPermissions` operationId).
 func (c *Client) ListUserPermissions(ctx context.Context, id string, params *ListUserPermissionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6511,6 +7077,8 @@ func (c *Client) ListUserPermissions(ctx context.Context, id string, params *Lis
 
 // ReactivateUser Reactivate a user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Corresponds with POST /api/v1/users/{id}/reactivate (the `ReactivateUser` operationId).
 func (c *Client) ReactivateUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReactivateUserRequest(c.Server, id)
@@ -6525,6 +7093,8 @@ func (c *Client) ReactivateUser(ctx context.Context, id string, reqEditors ...Re
 }
 
 // ListUserRoles List the roles of a user
+//
+// Needs `roles:read`, of a session or an API key.
 //
 // Corresponds with GET /api/v1/users/{id}/roles (the `ListUserRoles` operationId).
 func (c *Client) ListUserRoles(ctx context.Context, id string, params *ListUserRolesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6541,6 +7111,8 @@ func (c *Client) ListUserRoles(ctx context.Context, id string, params *ListUserR
 
 // UnassignRole Take a role from a user
 //
+// Needs a session with `roles:assign`.
+//
 // Corresponds with DELETE /api/v1/users/{id}/roles/{role_id} (the `UnassignRole` operationId).
 func (c *Client) UnassignRole(ctx context.Context, id string, roleID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUnassignRoleRequest(c.Server, id, roleID)
@@ -6555,6 +7127,8 @@ func (c *Client) UnassignRole(ctx context.Context, id string, roleID string, req
 }
 
 // AssignRoleWithBody Give a role to a user
+//
+// Needs a session with `roles:assign`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6573,6 +7147,8 @@ func (c *Client) AssignRoleWithBody(ctx context.Context, id string, roleID strin
 
 // AssignRole Give a role to a user
 //
+// Needs a session with `roles:assign`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /api/v1/users/{id}/roles/{role_id} (the `AssignRole` operationId).
@@ -6590,6 +7166,8 @@ func (c *Client) AssignRole(ctx context.Context, id string, roleID string, body 
 
 // EndUserSessions End all sessions of a user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Corresponds with DELETE /api/v1/users/{id}/sessions (the `EndUserSessions` operationId).
 func (c *Client) EndUserSessions(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEndUserSessionsRequest(c.Server, id)
@@ -6605,6 +7183,8 @@ func (c *Client) EndUserSessions(ctx context.Context, id string, reqEditors ...R
 
 // ListUserSessions List the sessions of a user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Corresponds with GET /api/v1/users/{id}/sessions (the `ListUserSessions` operationId).
 func (c *Client) ListUserSessions(ctx context.Context, id string, params *ListUserSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListUserSessionsRequest(c.Server, id, params)
@@ -6619,6 +7199,8 @@ func (c *Client) ListUserSessions(ctx context.Context, id string, params *ListUs
 }
 
 // SuspendUserWithBody Suspend a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6636,6 +7218,8 @@ func (c *Client) SuspendUserWithBody(ctx context.Context, id string, contentType
 }
 
 // SuspendUser Suspend a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -12056,12 +12640,16 @@ func WithBaseURL(baseURL string) ClientOption {
 type ClientWithResponsesInterface interface {
 	// ListAPIKeysWithResponse List API keys
 	//
+	// Needs a session.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/api-keys (the `ListAPIKeys` operationId).
 	ListAPIKeysWithResponse(ctx context.Context, params *ListAPIKeysParams, reqEditors ...RequestEditorFn) (*ListAPIKeysResponse, error)
 
 	// CreateAPIKeyWithBodyWithResponse Create an API key
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12070,12 +12658,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAPIKeyWithResponse Create an API key
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/api-keys (the `CreateAPIKey` operationId).
 	CreateAPIKeyWithResponse(ctx context.Context, params *CreateAPIKeyParams, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error)
 
 	// GetCurrentAPIKeyWithResponse Read the key that calls
+	//
+	// Needs a session or any API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12084,12 +12676,16 @@ type ClientWithResponsesInterface interface {
 
 	// ReportLeakedAPIKeyWithBodyWithResponse Report a key that leaked
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/api-keys/leaked (the `ReportLeakedAPIKey` operationId).
 	ReportLeakedAPIKeyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReportLeakedAPIKeyResponse, error)
 
 	// ReportLeakedAPIKeyWithResponse Report a key that leaked
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12098,12 +12694,16 @@ type ClientWithResponsesInterface interface {
 
 	// VerifyAPIKeyWithBodyWithResponse Verify a key that was presented to another program
 	//
+	// Needs `api_keys:verify`, of a session or an API key.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/api-keys/verify (the `VerifyAPIKey` operationId).
 	VerifyAPIKeyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VerifyAPIKeyResponse, error)
 
 	// VerifyAPIKeyWithResponse Verify a key that was presented to another program
+	//
+	// Needs `api_keys:verify`, of a session or an API key.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12112,12 +12712,16 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeAPIKeyWithResponse Revoke an API key
 	//
+	// Needs a session.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/v1/api-keys/{id} (the `RevokeAPIKey` operationId).
 	RevokeAPIKeyWithResponse(ctx context.Context, id string, params *RevokeAPIKeyParams, reqEditors ...RequestEditorFn) (*RevokeAPIKeyResponse, error)
 
 	// GetAPIKeyWithResponse Read an API key
+	//
+	// Needs a session.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12126,12 +12730,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateAPIKeyWithBodyWithResponse Change an API key
 	//
+	// Needs a session.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/v1/api-keys/{id} (the `UpdateAPIKey` operationId).
 	UpdateAPIKeyWithBodyWithResponse(ctx context.Context, id string, params *UpdateAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateAPIKeyResponse, error)
 
 	// UpdateAPIKeyWithResponse Change an API key
+	//
+	// Needs a session.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12140,12 +12748,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateAPIKeyWithApplicationMergePatchPlusJSONBodyWithResponse Change an API key
 	//
+	// Needs a session.
+	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/v1/api-keys/{id} (the `UpdateAPIKey` operationId).
 	UpdateAPIKeyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, params *UpdateAPIKeyParams, body UpdateAPIKeyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateAPIKeyResponse, error)
 
 	// RotateAPIKeyWithBodyWithResponse Replace the secret of an API key
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12154,12 +12766,16 @@ type ClientWithResponsesInterface interface {
 
 	// RotateAPIKeyWithResponse Replace the secret of an API key
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/api-keys/{id}/rotate (the `RotateAPIKey` operationId).
 	RotateAPIKeyWithResponse(ctx context.Context, id string, params *RotateAPIKeyParams, body RotateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*RotateAPIKeyResponse, error)
 
 	// GetAPIKeyUsageWithResponse Read what an API key did
+	//
+	// Needs a session.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12168,12 +12784,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListAuditEventsWithResponse List audit events
 	//
+	// Needs `audit:read`, of a session or an API key.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/audit-events (the `ListAuditEvents` operationId).
 	ListAuditEventsWithResponse(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*ListAuditEventsResponse, error)
 
 	// ExportAuditEventsWithResponse Export audit events
+	//
+	// Needs `audit:read`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12182,12 +12802,16 @@ type ClientWithResponsesInterface interface {
 
 	// GetAuditEventWithResponse Read an audit event
 	//
+	// Needs `audit:read`, of a session or an API key.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/audit-events/{id} (the `GetAuditEvent` operationId).
 	GetAuditEventWithResponse(ctx context.Context, id string, params *GetAuditEventParams, reqEditors ...RequestEditorFn) (*GetAuditEventResponse, error)
 
 	// GetAuthConfigWithResponse What a sign-in page must know
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12196,12 +12820,16 @@ type ClientWithResponsesInterface interface {
 
 	// ChangeEmailWithBodyWithResponse Ask for another address
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/email/change (the `ChangeEmail` operationId).
 	ChangeEmailWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeEmailResponse, error)
 
 	// ChangeEmailWithResponse Ask for another address
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12210,12 +12838,16 @@ type ClientWithResponsesInterface interface {
 
 	// ConfirmEmailChangeWithBodyWithResponse Confirm another address
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/email/change/confirm (the `ConfirmEmailChange` operationId).
 	ConfirmEmailChangeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ConfirmEmailChangeResponse, error)
 
 	// ConfirmEmailChangeWithResponse Confirm another address
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12224,12 +12856,16 @@ type ClientWithResponsesInterface interface {
 
 	// UndoEmailChangeWithBodyWithResponse Take a former address back
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/email/change/undo (the `UndoEmailChange` operationId).
 	UndoEmailChangeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UndoEmailChangeResponse, error)
 
 	// UndoEmailChangeWithResponse Take a former address back
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12238,12 +12874,16 @@ type ClientWithResponsesInterface interface {
 
 	// ResendVerificationWithBodyWithResponse Send the verification mail again
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/email/verification (the `ResendVerification` operationId).
 	ResendVerificationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResendVerificationResponse, error)
 
 	// ResendVerificationWithResponse Send the verification mail again
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12252,12 +12892,16 @@ type ClientWithResponsesInterface interface {
 
 	// VerifyEmailWithBodyWithResponse Prove an address
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/email/verify (the `VerifyEmail` operationId).
 	VerifyEmailWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VerifyEmailResponse, error)
 
 	// VerifyEmailWithResponse Prove an address
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12266,12 +12910,16 @@ type ClientWithResponsesInterface interface {
 
 	// IntrospectTokenWithBodyWithResponse Ask what a token is good for (RFC 7662)
 	//
+	// Needs `tokens:introspect`, of a session or an API key.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/introspect (the `IntrospectToken` operationId).
 	IntrospectTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*IntrospectTokenResponse, error)
 
 	// IntrospectTokenWithFormdataBodyWithResponse Ask what a token is good for (RFC 7662)
+	//
+	// Needs `tokens:introspect`, of a session or an API key.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12280,12 +12928,16 @@ type ClientWithResponsesInterface interface {
 
 	// AcceptInvitationWithBodyWithResponse Accept an invitation
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/invitations/accept (the `AcceptInvitation` operationId).
 	AcceptInvitationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcceptInvitationResponse, error)
 
 	// AcceptInvitationWithResponse Accept an invitation
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12294,12 +12946,16 @@ type ClientWithResponsesInterface interface {
 
 	// LoginWithBodyWithResponse Sign in
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/login (the `Login` operationId).
 	LoginWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LoginResponse, error)
 
 	// LoginWithResponse Sign in
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12308,12 +12964,16 @@ type ClientWithResponsesInterface interface {
 
 	// LogoutWithBodyWithResponse Sign out
 	//
+	// Needs no credential; one that is sent says who calls.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/logout (the `Logout` operationId).
 	LogoutWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LogoutResponse, error)
 
 	// LogoutWithResponse Sign out
+	//
+	// Needs no credential; one that is sent says who calls.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12322,12 +12982,16 @@ type ClientWithResponsesInterface interface {
 
 	// SendMagicLinkWithBodyWithResponse Ask for a mail that signs in
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/magic-link (the `SendMagicLink` operationId).
 	SendMagicLinkWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendMagicLinkResponse, error)
 
 	// SendMagicLinkWithResponse Ask for a mail that signs in
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12336,12 +13000,16 @@ type ClientWithResponsesInterface interface {
 
 	// VerifyMagicLinkWithBodyWithResponse Sign in by a mailed link
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/magic-link/verify (the `VerifyMagicLink` operationId).
 	VerifyMagicLinkWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VerifyMagicLinkResponse, error)
 
 	// VerifyMagicLinkWithResponse Sign in by a mailed link
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12350,12 +13018,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListFactorsWithResponse List one's own second factors
 	//
+	// Needs a session.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/auth/mfa/factors (the `ListFactors` operationId).
 	ListFactorsWithResponse(ctx context.Context, params *ListFactorsParams, reqEditors ...RequestEditorFn) (*ListFactorsResponse, error)
 
 	// RemoveFactorWithResponse Remove one of one's own second factors
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12364,12 +13036,16 @@ type ClientWithResponsesInterface interface {
 
 	// NewRecoveryCodesWithResponse Make new recovery codes
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/mfa/recovery-codes (the `NewRecoveryCodes` operationId).
 	NewRecoveryCodesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NewRecoveryCodesResponse, error)
 
 	// StartTotpWithBodyWithResponse Enrol an authenticator app
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12378,12 +13054,16 @@ type ClientWithResponsesInterface interface {
 
 	// StartTotpWithResponse Enrol an authenticator app
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/mfa/totp (the `StartTotp` operationId).
 	StartTotpWithResponse(ctx context.Context, body StartTotpJSONRequestBody, reqEditors ...RequestEditorFn) (*StartTotpResponse, error)
 
 	// ActivateTotpWithBodyWithResponse Show the first code of an authenticator app
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12392,12 +13072,16 @@ type ClientWithResponsesInterface interface {
 
 	// ActivateTotpWithResponse Show the first code of an authenticator app
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/mfa/totp/{id}/activate (the `ActivateTotp` operationId).
 	ActivateTotpWithResponse(ctx context.Context, id string, body ActivateTotpJSONRequestBody, reqEditors ...RequestEditorFn) (*ActivateTotpResponse, error)
 
 	// VerifyMfaWithBodyWithResponse Finish a sign-in by a second factor
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12406,12 +13090,16 @@ type ClientWithResponsesInterface interface {
 
 	// VerifyMfaWithResponse Finish a sign-in by a second factor
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/mfa/verify (the `VerifyMfa` operationId).
 	VerifyMfaWithResponse(ctx context.Context, body VerifyMfaJSONRequestBody, reqEditors ...RequestEditorFn) (*VerifyMfaResponse, error)
 
 	// ListPasskeysWithResponse List one's own passkeys
+	//
+	// Needs a session.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12420,12 +13108,16 @@ type ClientWithResponsesInterface interface {
 
 	// LoginWithPasskeyWithBodyWithResponse Sign in with a passkey
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/passkeys/login (the `LoginWithPasskey` operationId).
 	LoginWithPasskeyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LoginWithPasskeyResponse, error)
 
 	// LoginWithPasskeyWithResponse Sign in with a passkey
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12434,12 +13126,16 @@ type ClientWithResponsesInterface interface {
 
 	// BeginPasskeyLoginWithBodyWithResponse Ask for what a passkey signs to sign in
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/passkeys/login/options (the `BeginPasskeyLogin` operationId).
 	BeginPasskeyLoginWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BeginPasskeyLoginResponse, error)
 
 	// BeginPasskeyLoginWithResponse Ask for what a passkey signs to sign in
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12448,12 +13144,16 @@ type ClientWithResponsesInterface interface {
 
 	// BeginPasskeyReauthenticationWithResponse Ask for what a passkey signs to prove its person again
 	//
+	// Needs a session.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/passkeys/reauthentication/options (the `BeginPasskeyReauthentication` operationId).
 	BeginPasskeyReauthenticationWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*BeginPasskeyReauthenticationResponse, error)
 
 	// RegisterPasskeyWithBodyWithResponse Add a passkey
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12462,12 +13162,16 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterPasskeyWithResponse Add a passkey
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/passkeys/registration (the `RegisterPasskey` operationId).
 	RegisterPasskeyWithResponse(ctx context.Context, body RegisterPasskeyJSONRequestBody, reqEditors ...RequestEditorFn) (*RegisterPasskeyResponse, error)
 
 	// BeginPasskeyRegistrationWithResponse Ask for what a new passkey is made with
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12476,12 +13180,16 @@ type ClientWithResponsesInterface interface {
 
 	// RemovePasskeyWithResponse Remove a passkey
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/v1/auth/passkeys/{id} (the `RemovePasskey` operationId).
 	RemovePasskeyWithResponse(ctx context.Context, id string, params *RemovePasskeyParams, reqEditors ...RequestEditorFn) (*RemovePasskeyResponse, error)
 
 	// RenamePasskeyWithBodyWithResponse Rename a passkey
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12490,12 +13198,16 @@ type ClientWithResponsesInterface interface {
 
 	// RenamePasskeyWithResponse Rename a passkey
 	//
+	// Needs a session that was authenticated within the last 10 minutes.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/v1/auth/passkeys/{id} (the `RenamePasskey` operationId).
 	RenamePasskeyWithResponse(ctx context.Context, id string, params *RenamePasskeyParams, body RenamePasskeyJSONRequestBody, reqEditors ...RequestEditorFn) (*RenamePasskeyResponse, error)
 
 	// RenamePasskeyWithApplicationMergePatchPlusJSONBodyWithResponse Rename a passkey
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12504,12 +13216,16 @@ type ClientWithResponsesInterface interface {
 
 	// ChangePasswordWithBodyWithResponse Change one's own password
 	//
+	// Needs a session.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/v1/auth/password (the `ChangePassword` operationId).
 	ChangePasswordWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangePasswordResponse, error)
 
 	// ChangePasswordWithResponse Change one's own password
+	//
+	// Needs a session.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12518,12 +13234,16 @@ type ClientWithResponsesInterface interface {
 
 	// ForgotPasswordWithBodyWithResponse Ask for a mail that resets the password
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/password/forgot (the `ForgotPassword` operationId).
 	ForgotPasswordWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ForgotPasswordResponse, error)
 
 	// ForgotPasswordWithResponse Ask for a mail that resets the password
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12532,12 +13252,16 @@ type ClientWithResponsesInterface interface {
 
 	// ResetPasswordWithBodyWithResponse Set a new password by a mailed link
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/password/reset (the `ResetPassword` operationId).
 	ResetPasswordWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResetPasswordResponse, error)
 
 	// ResetPasswordWithResponse Set a new password by a mailed link
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12546,12 +13270,16 @@ type ClientWithResponsesInterface interface {
 
 	// ReauthenticateWithBodyWithResponse Prove who one is, once more
 	//
+	// Needs a session.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/reauthenticate (the `Reauthenticate` operationId).
 	ReauthenticateWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReauthenticateResponse, error)
 
 	// ReauthenticateWithResponse Prove who one is, once more
+	//
+	// Needs a session.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12560,12 +13288,16 @@ type ClientWithResponsesInterface interface {
 
 	// RefreshWithBodyWithResponse Exchange a refresh token
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/refresh (the `Refresh` operationId).
 	RefreshWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefreshResponse, error)
 
 	// RefreshWithResponse Exchange a refresh token
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12574,12 +13306,16 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterWithBodyWithResponse Register an address
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/register (the `Register` operationId).
 	RegisterWithBodyWithResponse(ctx context.Context, params *RegisterParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RegisterResponse, error)
 
 	// RegisterWithResponse Register an address
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12588,12 +13324,16 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeTokenWithBodyWithResponse Revoke a token (RFC 7009)
 	//
+	// Needs no credential; one that is sent is ignored.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/auth/revoke (the `RevokeToken` operationId).
 	RevokeTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error)
 
 	// RevokeTokenWithFormdataBodyWithResponse Revoke a token (RFC 7009)
+	//
+	// Needs no credential; one that is sent is ignored.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12602,12 +13342,16 @@ type ClientWithResponsesInterface interface {
 
 	// EndOtherSessionsWithResponse End all other sessions
 	//
+	// Needs a session.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/v1/auth/sessions (the `EndOtherSessions` operationId).
 	EndOtherSessionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*EndOtherSessionsResponse, error)
 
 	// ListSessionsWithResponse List one's own sessions
+	//
+	// Needs a session.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12616,12 +13360,16 @@ type ClientWithResponsesInterface interface {
 
 	// EndSessionWithResponse End one of one's own sessions
 	//
+	// Needs a session.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/v1/auth/sessions/{id} (the `EndSession` operationId).
 	EndSessionWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*EndSessionResponse, error)
 
 	// CheckPermissionsWithBodyWithResponse Ask what an account may do, and why
+	//
+	// Needs a session; an API key with `me:read` or `roles:read`; the target decides further.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12630,12 +13378,16 @@ type ClientWithResponsesInterface interface {
 
 	// CheckPermissionsWithResponse Ask what an account may do, and why
 	//
+	// Needs a session; an API key with `me:read` or `roles:read`; the target decides further.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/authz/check (the `CheckPermissions` operationId).
 	CheckPermissionsWithResponse(ctx context.Context, body CheckPermissionsJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckPermissionsResponse, error)
 
 	// ListPermissionsWithResponse List registered permissions
+	//
+	// Needs `roles:read`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12644,6 +13396,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreatePermissionWithBodyWithResponse Register a permission
 	//
+	// Needs a session with `roles:write`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/permissions (the `CreatePermission` operationId).
@@ -12651,12 +13405,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreatePermissionWithResponse Register a permission
 	//
+	// Needs a session with `roles:write`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/permissions (the `CreatePermission` operationId).
 	CreatePermissionWithResponse(ctx context.Context, params *CreatePermissionParams, body CreatePermissionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatePermissionResponse, error)
 
 	// DeletePermissionWithResponse Delete a permission
+	//
+	// Needs a session with `roles:write`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12667,12 +13425,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// `attributes.NAME=VALUE` filters by an attribute, which needs `profiles:read`: at most two of them.
 	//
+	// Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/profiles (the `ListProfiles` operationId).
 	ListProfilesWithResponse(ctx context.Context, params *ListProfilesParams, reqEditors ...RequestEditorFn) (*ListProfilesResponse, error)
 
 	// GetMyProfileWithResponse Read one's own profile
+	//
+	// Needs a session; an API key with `me:read` or `profiles:read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12681,12 +13443,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateMyProfileWithBodyWithResponse Change one's own profile
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/v1/profiles/me (the `UpdateMyProfile` operationId).
 	UpdateMyProfileWithBodyWithResponse(ctx context.Context, params *UpdateMyProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateMyProfileResponse, error)
 
 	// UpdateMyProfileWithResponse Change one's own profile
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12695,12 +13461,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateMyProfileWithApplicationMergePatchPlusJSONBodyWithResponse Change one's own profile
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
+	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/v1/profiles/me (the `UpdateMyProfile` operationId).
 	UpdateMyProfileWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, params *UpdateMyProfileParams, body UpdateMyProfileApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateMyProfileResponse, error)
 
 	// ReplaceMyProfileWithBodyWithResponse Replace one's own profile
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12709,12 +13479,16 @@ type ClientWithResponsesInterface interface {
 
 	// ReplaceMyProfileWithResponse Replace one's own profile
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/v1/profiles/me (the `ReplaceMyProfile` operationId).
 	ReplaceMyProfileWithResponse(ctx context.Context, params *ReplaceMyProfileParams, body ReplaceMyProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceMyProfileResponse, error)
 
 	// RemoveMyAvatarWithResponse Remove one's own avatar
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12723,12 +13497,16 @@ type ClientWithResponsesInterface interface {
 
 	// SetMyAvatarWithBodyWithResponse Set one's own avatar
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/v1/profiles/me/avatar (the `SetMyAvatar` operationId).
 	SetMyAvatarWithBodyWithResponse(ctx context.Context, params *SetMyAvatarParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetMyAvatarResponse, error)
 
 	// GetProfileWithResponse Read a profile
+	//
+	// Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12737,12 +13515,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateProfileWithBodyWithResponse Change a profile
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/v1/profiles/{user_id} (the `UpdateProfile` operationId).
 	UpdateProfileWithBodyWithResponse(ctx context.Context, userID string, params *UpdateProfileParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateProfileResponse, error)
 
 	// UpdateProfileWithResponse Change a profile
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12751,12 +13533,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateProfileWithApplicationMergePatchPlusJSONBodyWithResponse Change a profile
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/v1/profiles/{user_id} (the `UpdateProfile` operationId).
 	UpdateProfileWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, userID string, params *UpdateProfileParams, body UpdateProfileApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateProfileResponse, error)
 
 	// ReplaceProfileWithBodyWithResponse Replace a profile
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12765,12 +13551,16 @@ type ClientWithResponsesInterface interface {
 
 	// ReplaceProfileWithResponse Replace a profile
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/v1/profiles/{user_id} (the `ReplaceProfile` operationId).
 	ReplaceProfileWithResponse(ctx context.Context, userID string, params *ReplaceProfileParams, body ReplaceProfileJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceProfileResponse, error)
 
 	// RemoveAvatarWithResponse Remove an avatar
+	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12779,12 +13569,16 @@ type ClientWithResponsesInterface interface {
 
 	// SetAvatarWithBodyWithResponse Set an avatar
 	//
+	// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/v1/profiles/{user_id}/avatar (the `SetAvatar` operationId).
 	SetAvatarWithBodyWithResponse(ctx context.Context, userID string, params *SetAvatarParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetAvatarResponse, error)
 
 	// ListRolesWithResponse List roles
+	//
+	// Needs `roles:read`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12793,12 +13587,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRoleWithBodyWithResponse Create a role
 	//
+	// Needs a session with `roles:write`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/roles (the `CreateRole` operationId).
 	CreateRoleWithBodyWithResponse(ctx context.Context, params *CreateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRoleResponse, error)
 
 	// CreateRoleWithResponse Create a role
+	//
+	// Needs a session with `roles:write`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12807,12 +13605,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteRoleWithResponse Delete a role
 	//
+	// Needs a session with `roles:write`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/v1/roles/{id} (the `DeleteRole` operationId).
 	DeleteRoleWithResponse(ctx context.Context, id string, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*DeleteRoleResponse, error)
 
 	// GetRoleWithResponse Read a role
+	//
+	// Needs `roles:read`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12821,12 +13623,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateRoleWithBodyWithResponse Change a role
 	//
+	// Needs a session with `roles:write`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/v1/roles/{id} (the `UpdateRole` operationId).
 	UpdateRoleWithBodyWithResponse(ctx context.Context, id string, params *UpdateRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRoleResponse, error)
 
 	// UpdateRoleWithResponse Change a role
+	//
+	// Needs a session with `roles:write`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12835,12 +13641,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateRoleWithApplicationMergePatchPlusJSONBodyWithResponse Change a role
 	//
+	// Needs a session with `roles:write`.
+	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/v1/roles/{id} (the `UpdateRole` operationId).
 	UpdateRoleWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, params *UpdateRoleParams, body UpdateRoleApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRoleResponse, error)
 
 	// ListRoleUsersWithResponse List who holds a role
+	//
+	// Needs `roles:read`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12849,12 +13659,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListUsersWithResponse List users
 	//
+	// Needs `users:read`, of a session or an API key.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/users (the `ListUsers` operationId).
 	ListUsersWithResponse(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*ListUsersResponse, error)
 
 	// CreateUserWithBodyWithResponse Create a user
+	//
+	// Needs `users:write`, of a session or an API key.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12863,12 +13677,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateUserWithResponse Create a user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/users (the `CreateUser` operationId).
 	CreateUserWithResponse(ctx context.Context, params *CreateUserParams, body CreateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateUserResponse, error)
 
 	// ExportUsersWithResponse Export users
+	//
+	// Needs `users:export`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12877,12 +13695,16 @@ type ClientWithResponsesInterface interface {
 
 	// ImportUsersWithBodyWithResponse Import users
 	//
+	// Needs `users:import`, of a session or an API key.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/users/import (the `ImportUsers` operationId).
 	ImportUsersWithBodyWithResponse(ctx context.Context, params *ImportUsersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportUsersResponse, error)
 
 	// GetImportWithResponse Read how far an import is
+	//
+	// Needs `users:import`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12891,12 +13713,16 @@ type ClientWithResponsesInterface interface {
 
 	// ExportImportErrorsWithResponse Export the lines of an import that were not taken
 	//
+	// Needs `users:import`, of a session or an API key.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/users/import/{id}/errors (the `ExportImportErrors` operationId).
 	ExportImportErrorsWithResponse(ctx context.Context, id string, params *ExportImportErrorsParams, reqEditors ...RequestEditorFn) (*ExportImportErrorsResponse, error)
 
 	// DeleteMeWithResponse Delete one's own account
+	//
+	// Needs a session that was authenticated within the last 10 minutes.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12905,12 +13731,16 @@ type ClientWithResponsesInterface interface {
 
 	// GetMeWithResponse Read one's own account
 	//
+	// Needs a session; an API key with `me:read` or `users:read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/users/me (the `GetMe` operationId).
 	GetMeWithResponse(ctx context.Context, params *GetMeParams, reqEditors ...RequestEditorFn) (*GetMeResponse, error)
 
 	// UpdateMeWithBodyWithResponse Change one's own account
+	//
+	// Needs a session; an API key with `me:write`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12919,12 +13749,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateMeWithResponse Change one's own account
 	//
+	// Needs a session; an API key with `me:write`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/v1/users/me (the `UpdateMe` operationId).
 	UpdateMeWithResponse(ctx context.Context, params *UpdateMeParams, body UpdateMeJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateMeResponse, error)
 
 	// UpdateMeWithApplicationMergePatchPlusJSONBodyWithResponse Change one's own account
+	//
+	// Needs a session; an API key with `me:write`.
 	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12933,12 +13767,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListMyAuditEventsWithResponse List the audit events of one's own
 	//
+	// Needs a session.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/users/me/audit-events (the `ListMyAuditEvents` operationId).
 	ListMyAuditEventsWithResponse(ctx context.Context, params *ListMyAuditEventsParams, reqEditors ...RequestEditorFn) (*ListMyAuditEventsResponse, error)
 
 	// ExportMeWithResponse Export everything that is kept of oneself
+	//
+	// Needs a session.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12947,12 +13785,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListMyPermissionsWithResponse List one's own effective permissions
 	//
+	// Needs a session; an API key with `me:read` or `users:read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/users/me/permissions (the `ListMyPermissions` operationId).
 	ListMyPermissionsWithResponse(ctx context.Context, params *ListMyPermissionsParams, reqEditors ...RequestEditorFn) (*ListMyPermissionsResponse, error)
 
 	// DeleteUserWithResponse Delete a user
+	//
+	// Needs `users:delete`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12961,12 +13803,16 @@ type ClientWithResponsesInterface interface {
 
 	// GetUserWithResponse Read a user
 	//
+	// Needs `users:read`, of a session or an API key.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/users/{id} (the `GetUser` operationId).
 	GetUserWithResponse(ctx context.Context, id string, params *GetUserParams, reqEditors ...RequestEditorFn) (*GetUserResponse, error)
 
 	// UpdateUserWithBodyWithResponse Change a user
+	//
+	// Needs `users:write`, of a session or an API key.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12975,12 +13821,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateUserWithResponse Change a user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/v1/users/{id} (the `UpdateUser` operationId).
 	UpdateUserWithResponse(ctx context.Context, id string, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateUserResponse, error)
 
 	// UpdateUserWithApplicationMergePatchPlusJSONBodyWithResponse Change a user
+	//
+	// Needs `users:write`, of a session or an API key.
 	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12989,12 +13839,16 @@ type ClientWithResponsesInterface interface {
 
 	// InviteUserWithResponse Invite a pending user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/users/{id}/invite (the `InviteUser` operationId).
 	InviteUserWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*InviteUserResponse, error)
 
 	// ResetUserMfaWithResponse Take all second factors from a user
+	//
+	// Needs `users:write`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13003,12 +13857,16 @@ type ClientWithResponsesInterface interface {
 
 	// SendPasswordResetWithResponse Mail a user a link that resets the password
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/users/{id}/password-reset (the `SendPasswordReset` operationId).
 	SendPasswordResetWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*SendPasswordResetResponse, error)
 
 	// ListUserPermissionsWithResponse List a user's effective permissions
+	//
+	// Needs `roles:read`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13017,12 +13875,16 @@ type ClientWithResponsesInterface interface {
 
 	// ReactivateUserWithResponse Reactivate a user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/users/{id}/reactivate (the `ReactivateUser` operationId).
 	ReactivateUserWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*ReactivateUserResponse, error)
 
 	// ListUserRolesWithResponse List the roles of a user
+	//
+	// Needs `roles:read`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13031,12 +13893,16 @@ type ClientWithResponsesInterface interface {
 
 	// UnassignRoleWithResponse Take a role from a user
 	//
+	// Needs a session with `roles:assign`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/v1/users/{id}/roles/{role_id} (the `UnassignRole` operationId).
 	UnassignRoleWithResponse(ctx context.Context, id string, roleID string, reqEditors ...RequestEditorFn) (*UnassignRoleResponse, error)
 
 	// AssignRoleWithBodyWithResponse Give a role to a user
+	//
+	// Needs a session with `roles:assign`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13045,12 +13911,16 @@ type ClientWithResponsesInterface interface {
 
 	// AssignRoleWithResponse Give a role to a user
 	//
+	// Needs a session with `roles:assign`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/v1/users/{id}/roles/{role_id} (the `AssignRole` operationId).
 	AssignRoleWithResponse(ctx context.Context, id string, roleID string, body AssignRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*AssignRoleResponse, error)
 
 	// EndUserSessionsWithResponse End all sessions of a user
+	//
+	// Needs `users:write`, of a session or an API key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13059,6 +13929,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListUserSessionsWithResponse List the sessions of a user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/users/{id}/sessions (the `ListUserSessions` operationId).
@@ -13066,12 +13938,16 @@ type ClientWithResponsesInterface interface {
 
 	// SuspendUserWithBodyWithResponse Suspend a user
 	//
+	// Needs `users:write`, of a session or an API key.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/users/{id}/suspend (the `SuspendUser` operationId).
 	SuspendUserWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SuspendUserResponse, error)
 
 	// SuspendUserWithResponse Suspend a user
+	//
+	// Needs `users:write`, of a session or an API key.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16800,6 +17676,8 @@ func (r SuspendUserResponse) ContentType() string {
 
 // ListAPIKeysWithResponse List API keys
 //
+// Needs a session.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/api-keys (the `ListAPIKeys` operationId).
@@ -16812,6 +17690,8 @@ func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, param
 }
 
 // CreateAPIKeyWithBodyWithResponse Create an API key
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16826,6 +17706,8 @@ func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Conte
 
 // CreateAPIKeyWithResponse Create an API key
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/api-keys (the `CreateAPIKey` operationId).
@@ -16838,6 +17720,8 @@ func (c *ClientWithResponses) CreateAPIKeyWithResponse(ctx context.Context, para
 }
 
 // GetCurrentAPIKeyWithResponse Read the key that calls
+//
+// Needs a session or any API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16852,6 +17736,8 @@ func (c *ClientWithResponses) GetCurrentAPIKeyWithResponse(ctx context.Context, 
 
 // ReportLeakedAPIKeyWithBodyWithResponse Report a key that leaked
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/api-keys/leaked (the `ReportLeakedAPIKey` operationId).
@@ -16864,6 +17750,8 @@ func (c *ClientWithResponses) ReportLeakedAPIKeyWithBodyWithResponse(ctx context
 }
 
 // ReportLeakedAPIKeyWithResponse Report a key that leaked
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16878,6 +17766,8 @@ func (c *ClientWithResponses) ReportLeakedAPIKeyWithResponse(ctx context.Context
 
 // VerifyAPIKeyWithBodyWithResponse Verify a key that was presented to another program
 //
+// Needs `api_keys:verify`, of a session or an API key.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/api-keys/verify (the `VerifyAPIKey` operationId).
@@ -16890,6 +17780,8 @@ func (c *ClientWithResponses) VerifyAPIKeyWithBodyWithResponse(ctx context.Conte
 }
 
 // VerifyAPIKeyWithResponse Verify a key that was presented to another program
+//
+// Needs `api_keys:verify`, of a session or an API key.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16904,6 +17796,8 @@ func (c *ClientWithResponses) VerifyAPIKeyWithResponse(ctx context.Context, body
 
 // RevokeAPIKeyWithResponse Revoke an API key
 //
+// Needs a session.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /api/v1/api-keys/{id} (the `RevokeAPIKey` operationId).
@@ -16916,6 +17810,8 @@ func (c *ClientWithResponses) RevokeAPIKeyWithResponse(ctx context.Context, id s
 }
 
 // GetAPIKeyWithResponse Read an API key
+//
+// Needs a session.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16930,6 +17826,8 @@ func (c *ClientWithResponses) GetAPIKeyWithResponse(ctx context.Context, id stri
 
 // UpdateAPIKeyWithBodyWithResponse Change an API key
 //
+// Needs a session.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /api/v1/api-keys/{id} (the `UpdateAPIKey` operationId).
@@ -16942,6 +17840,8 @@ func (c *ClientWithResponses) UpdateAPIKeyWithBodyWithResponse(ctx context.Conte
 }
 
 // UpdateAPIKeyWithResponse Change an API key
+//
+// Needs a session.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16956,6 +17856,8 @@ func (c *ClientWithResponses) UpdateAPIKeyWithResponse(ctx context.Context, id s
 
 // UpdateAPIKeyWithApplicationMergePatchPlusJSONBodyWithResponse Change an API key
 //
+// Needs a session.
+//
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /api/v1/api-keys/{id} (the `UpdateAPIKey` operationId).
@@ -16968,6 +17870,8 @@ func (c *ClientWithResponses) UpdateAPIKeyWithApplicationMergePatchPlusJSONBodyW
 }
 
 // RotateAPIKeyWithBodyWithResponse Replace the secret of an API key
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16982,6 +17886,8 @@ func (c *ClientWithResponses) RotateAPIKeyWithBodyWithResponse(ctx context.Conte
 
 // RotateAPIKeyWithResponse Replace the secret of an API key
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/api-keys/{id}/rotate (the `RotateAPIKey` operationId).
@@ -16994,6 +17900,8 @@ func (c *ClientWithResponses) RotateAPIKeyWithResponse(ctx context.Context, id s
 }
 
 // GetAPIKeyUsageWithResponse Read what an API key did
+//
+// Needs a session.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17008,6 +17916,8 @@ func (c *ClientWithResponses) GetAPIKeyUsageWithResponse(ctx context.Context, id
 
 // ListAuditEventsWithResponse List audit events
 //
+// Needs `audit:read`, of a session or an API key.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/audit-events (the `ListAuditEvents` operationId).
@@ -17020,6 +17930,8 @@ func (c *ClientWithResponses) ListAuditEventsWithResponse(ctx context.Context, p
 }
 
 // ExportAuditEventsWithResponse Export audit events
+//
+// Needs `audit:read`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17034,6 +17946,8 @@ func (c *ClientWithResponses) ExportAuditEventsWithResponse(ctx context.Context,
 
 // GetAuditEventWithResponse Read an audit event
 //
+// Needs `audit:read`, of a session or an API key.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/audit-events/{id} (the `GetAuditEvent` operationId).
@@ -17046,6 +17960,8 @@ func (c *ClientWithResponses) GetAuditEventWithResponse(ctx context.Context, id 
 }
 
 // GetAuthConfigWithResponse What a sign-in page must know
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17060,6 +17976,8 @@ func (c *ClientWithResponses) GetAuthConfigWithResponse(ctx context.Context, req
 
 // ChangeEmailWithBodyWithResponse Ask for another address
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/email/change (the `ChangeEmail` operationId).
@@ -17072,6 +17990,8 @@ func (c *ClientWithResponses) ChangeEmailWithBodyWithResponse(ctx context.Contex
 }
 
 // ChangeEmailWithResponse Ask for another address
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17086,6 +18006,8 @@ func (c *ClientWithResponses) ChangeEmailWithResponse(ctx context.Context, body 
 
 // ConfirmEmailChangeWithBodyWithResponse Confirm another address
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/email/change/confirm (the `ConfirmEmailChange` operationId).
@@ -17098,6 +18020,8 @@ func (c *ClientWithResponses) ConfirmEmailChangeWithBodyWithResponse(ctx context
 }
 
 // ConfirmEmailChangeWithResponse Confirm another address
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17112,6 +18036,8 @@ func (c *ClientWithResponses) ConfirmEmailChangeWithResponse(ctx context.Context
 
 // UndoEmailChangeWithBodyWithResponse Take a former address back
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/email/change/undo (the `UndoEmailChange` operationId).
@@ -17124,6 +18050,8 @@ func (c *ClientWithResponses) UndoEmailChangeWithBodyWithResponse(ctx context.Co
 }
 
 // UndoEmailChangeWithResponse Take a former address back
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17138,6 +18066,8 @@ func (c *ClientWithResponses) UndoEmailChangeWithResponse(ctx context.Context, b
 
 // ResendVerificationWithBodyWithResponse Send the verification mail again
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/email/verification (the `ResendVerification` operationId).
@@ -17150,6 +18080,8 @@ func (c *ClientWithResponses) ResendVerificationWithBodyWithResponse(ctx context
 }
 
 // ResendVerificationWithResponse Send the verification mail again
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17164,6 +18096,8 @@ func (c *ClientWithResponses) ResendVerificationWithResponse(ctx context.Context
 
 // VerifyEmailWithBodyWithResponse Prove an address
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/email/verify (the `VerifyEmail` operationId).
@@ -17176,6 +18110,8 @@ func (c *ClientWithResponses) VerifyEmailWithBodyWithResponse(ctx context.Contex
 }
 
 // VerifyEmailWithResponse Prove an address
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17190,6 +18126,8 @@ func (c *ClientWithResponses) VerifyEmailWithResponse(ctx context.Context, body 
 
 // IntrospectTokenWithBodyWithResponse Ask what a token is good for (RFC 7662)
 //
+// Needs `tokens:introspect`, of a session or an API key.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/introspect (the `IntrospectToken` operationId).
@@ -17202,6 +18140,8 @@ func (c *ClientWithResponses) IntrospectTokenWithBodyWithResponse(ctx context.Co
 }
 
 // IntrospectTokenWithFormdataBodyWithResponse Ask what a token is good for (RFC 7662)
+//
+// Needs `tokens:introspect`, of a session or an API key.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17216,6 +18156,8 @@ func (c *ClientWithResponses) IntrospectTokenWithFormdataBodyWithResponse(ctx co
 
 // AcceptInvitationWithBodyWithResponse Accept an invitation
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/invitations/accept (the `AcceptInvitation` operationId).
@@ -17228,6 +18170,8 @@ func (c *ClientWithResponses) AcceptInvitationWithBodyWithResponse(ctx context.C
 }
 
 // AcceptInvitationWithResponse Accept an invitation
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17242,6 +18186,8 @@ func (c *ClientWithResponses) AcceptInvitationWithResponse(ctx context.Context, 
 
 // LoginWithBodyWithResponse Sign in
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/login (the `Login` operationId).
@@ -17254,6 +18200,8 @@ func (c *ClientWithResponses) LoginWithBodyWithResponse(ctx context.Context, con
 }
 
 // LoginWithResponse Sign in
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17268,6 +18216,8 @@ func (c *ClientWithResponses) LoginWithResponse(ctx context.Context, body LoginJ
 
 // LogoutWithBodyWithResponse Sign out
 //
+// Needs no credential; one that is sent says who calls.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/logout (the `Logout` operationId).
@@ -17280,6 +18230,8 @@ func (c *ClientWithResponses) LogoutWithBodyWithResponse(ctx context.Context, co
 }
 
 // LogoutWithResponse Sign out
+//
+// Needs no credential; one that is sent says who calls.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17294,6 +18246,8 @@ func (c *ClientWithResponses) LogoutWithResponse(ctx context.Context, body Logou
 
 // SendMagicLinkWithBodyWithResponse Ask for a mail that signs in
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/magic-link (the `SendMagicLink` operationId).
@@ -17306,6 +18260,8 @@ func (c *ClientWithResponses) SendMagicLinkWithBodyWithResponse(ctx context.Cont
 }
 
 // SendMagicLinkWithResponse Ask for a mail that signs in
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17320,6 +18276,8 @@ func (c *ClientWithResponses) SendMagicLinkWithResponse(ctx context.Context, bod
 
 // VerifyMagicLinkWithBodyWithResponse Sign in by a mailed link
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/magic-link/verify (the `VerifyMagicLink` operationId).
@@ -17332,6 +18290,8 @@ func (c *ClientWithResponses) VerifyMagicLinkWithBodyWithResponse(ctx context.Co
 }
 
 // VerifyMagicLinkWithResponse Sign in by a mailed link
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17346,6 +18306,8 @@ func (c *ClientWithResponses) VerifyMagicLinkWithResponse(ctx context.Context, b
 
 // ListFactorsWithResponse List one's own second factors
 //
+// Needs a session.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/auth/mfa/factors (the `ListFactors` operationId).
@@ -17358,6 +18320,8 @@ func (c *ClientWithResponses) ListFactorsWithResponse(ctx context.Context, param
 }
 
 // RemoveFactorWithResponse Remove one of one's own second factors
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17372,6 +18336,8 @@ func (c *ClientWithResponses) RemoveFactorWithResponse(ctx context.Context, id s
 
 // NewRecoveryCodesWithResponse Make new recovery codes
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/mfa/recovery-codes (the `NewRecoveryCodes` operationId).
@@ -17384,6 +18350,8 @@ func (c *ClientWithResponses) NewRecoveryCodesWithResponse(ctx context.Context, 
 }
 
 // StartTotpWithBodyWithResponse Enrol an authenticator app
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17398,6 +18366,8 @@ func (c *ClientWithResponses) StartTotpWithBodyWithResponse(ctx context.Context,
 
 // StartTotpWithResponse Enrol an authenticator app
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/mfa/totp (the `StartTotp` operationId).
@@ -17410,6 +18380,8 @@ func (c *ClientWithResponses) StartTotpWithResponse(ctx context.Context, body St
 }
 
 // ActivateTotpWithBodyWithResponse Show the first code of an authenticator app
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17424,6 +18396,8 @@ func (c *ClientWithResponses) ActivateTotpWithBodyWithResponse(ctx context.Conte
 
 // ActivateTotpWithResponse Show the first code of an authenticator app
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/mfa/totp/{id}/activate (the `ActivateTotp` operationId).
@@ -17436,6 +18410,8 @@ func (c *ClientWithResponses) ActivateTotpWithResponse(ctx context.Context, id s
 }
 
 // VerifyMfaWithBodyWithResponse Finish a sign-in by a second factor
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17450,6 +18426,8 @@ func (c *ClientWithResponses) VerifyMfaWithBodyWithResponse(ctx context.Context,
 
 // VerifyMfaWithResponse Finish a sign-in by a second factor
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/mfa/verify (the `VerifyMfa` operationId).
@@ -17462,6 +18440,8 @@ func (c *ClientWithResponses) VerifyMfaWithResponse(ctx context.Context, body Ve
 }
 
 // ListPasskeysWithResponse List one's own passkeys
+//
+// Needs a session.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17476,6 +18456,8 @@ func (c *ClientWithResponses) ListPasskeysWithResponse(ctx context.Context, para
 
 // LoginWithPasskeyWithBodyWithResponse Sign in with a passkey
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/passkeys/login (the `LoginWithPasskey` operationId).
@@ -17488,6 +18470,8 @@ func (c *ClientWithResponses) LoginWithPasskeyWithBodyWithResponse(ctx context.C
 }
 
 // LoginWithPasskeyWithResponse Sign in with a passkey
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17502,6 +18486,8 @@ func (c *ClientWithResponses) LoginWithPasskeyWithResponse(ctx context.Context, 
 
 // BeginPasskeyLoginWithBodyWithResponse Ask for what a passkey signs to sign in
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/passkeys/login/options (the `BeginPasskeyLogin` operationId).
@@ -17514,6 +18500,8 @@ func (c *ClientWithResponses) BeginPasskeyLoginWithBodyWithResponse(ctx context.
 }
 
 // BeginPasskeyLoginWithResponse Ask for what a passkey signs to sign in
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17528,6 +18516,8 @@ func (c *ClientWithResponses) BeginPasskeyLoginWithResponse(ctx context.Context,
 
 // BeginPasskeyReauthenticationWithResponse Ask for what a passkey signs to prove its person again
 //
+// Needs a session.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/passkeys/reauthentication/options (the `BeginPasskeyReauthentication` operationId).
@@ -17540,6 +18530,8 @@ func (c *ClientWithResponses) BeginPasskeyReauthenticationWithResponse(ctx conte
 }
 
 // RegisterPasskeyWithBodyWithResponse Add a passkey
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17554,6 +18546,8 @@ func (c *ClientWithResponses) RegisterPasskeyWithBodyWithResponse(ctx context.Co
 
 // RegisterPasskeyWithResponse Add a passkey
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/passkeys/registration (the `RegisterPasskey` operationId).
@@ -17566,6 +18560,8 @@ func (c *ClientWithResponses) RegisterPasskeyWithResponse(ctx context.Context, b
 }
 
 // BeginPasskeyRegistrationWithResponse Ask for what a new passkey is made with
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17580,6 +18576,8 @@ func (c *ClientWithResponses) BeginPasskeyRegistrationWithResponse(ctx context.C
 
 // RemovePasskeyWithResponse Remove a passkey
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /api/v1/auth/passkeys/{id} (the `RemovePasskey` operationId).
@@ -17592,6 +18590,8 @@ func (c *ClientWithResponses) RemovePasskeyWithResponse(ctx context.Context, id 
 }
 
 // RenamePasskeyWithBodyWithResponse Rename a passkey
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17606,6 +18606,8 @@ func (c *ClientWithResponses) RenamePasskeyWithBodyWithResponse(ctx context.Cont
 
 // RenamePasskeyWithResponse Rename a passkey
 //
+// Needs a session that was authenticated within the last 10 minutes.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /api/v1/auth/passkeys/{id} (the `RenamePasskey` operationId).
@@ -17618,6 +18620,8 @@ func (c *ClientWithResponses) RenamePasskeyWithResponse(ctx context.Context, id 
 }
 
 // RenamePasskeyWithApplicationMergePatchPlusJSONBodyWithResponse Rename a passkey
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17632,6 +18636,8 @@ func (c *ClientWithResponses) RenamePasskeyWithApplicationMergePatchPlusJSONBody
 
 // ChangePasswordWithBodyWithResponse Change one's own password
 //
+// Needs a session.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /api/v1/auth/password (the `ChangePassword` operationId).
@@ -17644,6 +18650,8 @@ func (c *ClientWithResponses) ChangePasswordWithBodyWithResponse(ctx context.Con
 }
 
 // ChangePasswordWithResponse Change one's own password
+//
+// Needs a session.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17658,6 +18666,8 @@ func (c *ClientWithResponses) ChangePasswordWithResponse(ctx context.Context, bo
 
 // ForgotPasswordWithBodyWithResponse Ask for a mail that resets the password
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/password/forgot (the `ForgotPassword` operationId).
@@ -17670,6 +18680,8 @@ func (c *ClientWithResponses) ForgotPasswordWithBodyWithResponse(ctx context.Con
 }
 
 // ForgotPasswordWithResponse Ask for a mail that resets the password
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17684,6 +18696,8 @@ func (c *ClientWithResponses) ForgotPasswordWithResponse(ctx context.Context, bo
 
 // ResetPasswordWithBodyWithResponse Set a new password by a mailed link
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/password/reset (the `ResetPassword` operationId).
@@ -17696,6 +18710,8 @@ func (c *ClientWithResponses) ResetPasswordWithBodyWithResponse(ctx context.Cont
 }
 
 // ResetPasswordWithResponse Set a new password by a mailed link
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17710,6 +18726,8 @@ func (c *ClientWithResponses) ResetPasswordWithResponse(ctx context.Context, bod
 
 // ReauthenticateWithBodyWithResponse Prove who one is, once more
 //
+// Needs a session.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/reauthenticate (the `Reauthenticate` operationId).
@@ -17722,6 +18740,8 @@ func (c *ClientWithResponses) ReauthenticateWithBodyWithResponse(ctx context.Con
 }
 
 // ReauthenticateWithResponse Prove who one is, once more
+//
+// Needs a session.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17736,6 +18756,8 @@ func (c *ClientWithResponses) ReauthenticateWithResponse(ctx context.Context, bo
 
 // RefreshWithBodyWithResponse Exchange a refresh token
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/refresh (the `Refresh` operationId).
@@ -17748,6 +18770,8 @@ func (c *ClientWithResponses) RefreshWithBodyWithResponse(ctx context.Context, c
 }
 
 // RefreshWithResponse Exchange a refresh token
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17762,6 +18786,8 @@ func (c *ClientWithResponses) RefreshWithResponse(ctx context.Context, body Refr
 
 // RegisterWithBodyWithResponse Register an address
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/register (the `Register` operationId).
@@ -17774,6 +18800,8 @@ func (c *ClientWithResponses) RegisterWithBodyWithResponse(ctx context.Context, 
 }
 
 // RegisterWithResponse Register an address
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17788,6 +18816,8 @@ func (c *ClientWithResponses) RegisterWithResponse(ctx context.Context, params *
 
 // RevokeTokenWithBodyWithResponse Revoke a token (RFC 7009)
 //
+// Needs no credential; one that is sent is ignored.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/auth/revoke (the `RevokeToken` operationId).
@@ -17800,6 +18830,8 @@ func (c *ClientWithResponses) RevokeTokenWithBodyWithResponse(ctx context.Contex
 }
 
 // RevokeTokenWithFormdataBodyWithResponse Revoke a token (RFC 7009)
+//
+// Needs no credential; one that is sent is ignored.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17814,6 +18846,8 @@ func (c *ClientWithResponses) RevokeTokenWithFormdataBodyWithResponse(ctx contex
 
 // EndOtherSessionsWithResponse End all other sessions
 //
+// Needs a session.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /api/v1/auth/sessions (the `EndOtherSessions` operationId).
@@ -17826,6 +18860,8 @@ func (c *ClientWithResponses) EndOtherSessionsWithResponse(ctx context.Context, 
 }
 
 // ListSessionsWithResponse List one's own sessions
+//
+// Needs a session.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17840,6 +18876,8 @@ func (c *ClientWithResponses) ListSessionsWithResponse(ctx context.Context, para
 
 // EndSessionWithResponse End one of one's own sessions
 //
+// Needs a session.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /api/v1/auth/sessions/{id} (the `EndSession` operationId).
@@ -17852,6 +18890,8 @@ func (c *ClientWithResponses) EndSessionWithResponse(ctx context.Context, id str
 }
 
 // CheckPermissionsWithBodyWithResponse Ask what an account may do, and why
+//
+// Needs a session; an API key with `me:read` or `roles:read`; the target decides further.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17866,6 +18906,8 @@ func (c *ClientWithResponses) CheckPermissionsWithBodyWithResponse(ctx context.C
 
 // CheckPermissionsWithResponse Ask what an account may do, and why
 //
+// Needs a session; an API key with `me:read` or `roles:read`; the target decides further.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/authz/check (the `CheckPermissions` operationId).
@@ -17878,6 +18920,8 @@ func (c *ClientWithResponses) CheckPermissionsWithResponse(ctx context.Context, 
 }
 
 // ListPermissionsWithResponse List registered permissions
+//
+// Needs `roles:read`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17892,6 +18936,8 @@ func (c *ClientWithResponses) ListPermissionsWithResponse(ctx context.Context, p
 
 // CreatePermissionWithBodyWithResponse Register a permission
 //
+// Needs a session with `roles:write`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/permissions (the `CreatePermission` operationId).
@@ -17905,6 +18951,8 @@ func (c *ClientWithResponses) CreatePermissionWithBodyWithResponse(ctx context.C
 
 // CreatePermissionWithResponse Register a permission
 //
+// Needs a session with `roles:write`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/permissions (the `CreatePermission` operationId).
@@ -17917,6 +18965,8 @@ func (c *ClientWithResponses) CreatePermissionWithResponse(ctx context.Context, 
 }
 
 // DeletePermissionWithResponse Delete a permission
+//
+// Needs a session with `roles:write`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17933,6 +18983,8 @@ func (c *ClientWithResponses) DeletePermissionWithResponse(ctx context.Context, 
 //
 // `attributes.NAME=VALUE` filters by an attribute, which needs `profiles:read`: at most two of them.
 //
+// Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/profiles (the `ListProfiles` operationId).
@@ -17945,6 +18997,8 @@ func (c *ClientWithResponses) ListProfilesWithResponse(ctx context.Context, para
 }
 
 // GetMyProfileWithResponse Read one's own profile
+//
+// Needs a session; an API key with `me:read` or `profiles:read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17959,6 +19013,8 @@ func (c *ClientWithResponses) GetMyProfileWithResponse(ctx context.Context, para
 
 // UpdateMyProfileWithBodyWithResponse Change one's own profile
 //
+// Needs a session; an API key with `me:write` or `profiles:write`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /api/v1/profiles/me (the `UpdateMyProfile` operationId).
@@ -17971,6 +19027,8 @@ func (c *ClientWithResponses) UpdateMyProfileWithBodyWithResponse(ctx context.Co
 }
 
 // UpdateMyProfileWithResponse Change one's own profile
+//
+// Needs a session; an API key with `me:write` or `profiles:write`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17985,6 +19043,8 @@ func (c *ClientWithResponses) UpdateMyProfileWithResponse(ctx context.Context, p
 
 // UpdateMyProfileWithApplicationMergePatchPlusJSONBodyWithResponse Change one's own profile
 //
+// Needs a session; an API key with `me:write` or `profiles:write`.
+//
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /api/v1/profiles/me (the `UpdateMyProfile` operationId).
@@ -17997,6 +19057,8 @@ func (c *ClientWithResponses) UpdateMyProfileWithApplicationMergePatchPlusJSONBo
 }
 
 // ReplaceMyProfileWithBodyWithResponse Replace one's own profile
+//
+// Needs a session; an API key with `me:write` or `profiles:write`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18011,6 +19073,8 @@ func (c *ClientWithResponses) ReplaceMyProfileWithBodyWithResponse(ctx context.C
 
 // ReplaceMyProfileWithResponse Replace one's own profile
 //
+// Needs a session; an API key with `me:write` or `profiles:write`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /api/v1/profiles/me (the `ReplaceMyProfile` operationId).
@@ -18023,6 +19087,8 @@ func (c *ClientWithResponses) ReplaceMyProfileWithResponse(ctx context.Context, 
 }
 
 // RemoveMyAvatarWithResponse Remove one's own avatar
+//
+// Needs a session; an API key with `me:write` or `profiles:write`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18037,6 +19103,8 @@ func (c *ClientWithResponses) RemoveMyAvatarWithResponse(ctx context.Context, pa
 
 // SetMyAvatarWithBodyWithResponse Set one's own avatar
 //
+// Needs a session; an API key with `me:write` or `profiles:write`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /api/v1/profiles/me/avatar (the `SetMyAvatar` operationId).
@@ -18049,6 +19117,8 @@ func (c *ClientWithResponses) SetMyAvatarWithBodyWithResponse(ctx context.Contex
 }
 
 // GetProfileWithResponse Read a profile
+//
+// Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18063,6 +19133,8 @@ func (c *ClientWithResponses) GetProfileWithResponse(ctx context.Context, userID
 
 // UpdateProfileWithBodyWithResponse Change a profile
 //
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /api/v1/profiles/{user_id} (the `UpdateProfile` operationId).
@@ -18075,6 +19147,8 @@ func (c *ClientWithResponses) UpdateProfileWithBodyWithResponse(ctx context.Cont
 }
 
 // UpdateProfileWithResponse Change a profile
+//
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18089,6 +19163,8 @@ func (c *ClientWithResponses) UpdateProfileWithResponse(ctx context.Context, use
 
 // UpdateProfileWithApplicationMergePatchPlusJSONBodyWithResponse Change a profile
 //
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+//
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /api/v1/profiles/{user_id} (the `UpdateProfile` operationId).
@@ -18101,6 +19177,8 @@ func (c *ClientWithResponses) UpdateProfileWithApplicationMergePatchPlusJSONBody
 }
 
 // ReplaceProfileWithBodyWithResponse Replace a profile
+//
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18115,6 +19193,8 @@ func (c *ClientWithResponses) ReplaceProfileWithBodyWithResponse(ctx context.Con
 
 // ReplaceProfileWithResponse Replace a profile
 //
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /api/v1/profiles/{user_id} (the `ReplaceProfile` operationId).
@@ -18127,6 +19207,8 @@ func (c *ClientWithResponses) ReplaceProfileWithResponse(ctx context.Context, us
 }
 
 // RemoveAvatarWithResponse Remove an avatar
+//
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18141,6 +19223,8 @@ func (c *ClientWithResponses) RemoveAvatarWithResponse(ctx context.Context, user
 
 // SetAvatarWithBodyWithResponse Set an avatar
 //
+// Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /api/v1/profiles/{user_id}/avatar (the `SetAvatar` operationId).
@@ -18153,6 +19237,8 @@ func (c *ClientWithResponses) SetAvatarWithBodyWithResponse(ctx context.Context,
 }
 
 // ListRolesWithResponse List roles
+//
+// Needs `roles:read`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18167,6 +19253,8 @@ func (c *ClientWithResponses) ListRolesWithResponse(ctx context.Context, params 
 
 // CreateRoleWithBodyWithResponse Create a role
 //
+// Needs a session with `roles:write`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/roles (the `CreateRole` operationId).
@@ -18179,6 +19267,8 @@ func (c *ClientWithResponses) CreateRoleWithBodyWithResponse(ctx context.Context
 }
 
 // CreateRoleWithResponse Create a role
+//
+// Needs a session with `roles:write`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18193,6 +19283,8 @@ func (c *ClientWithResponses) CreateRoleWithResponse(ctx context.Context, params
 
 // DeleteRoleWithResponse Delete a role
 //
+// Needs a session with `roles:write`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /api/v1/roles/{id} (the `DeleteRole` operationId).
@@ -18205,6 +19297,8 @@ func (c *ClientWithResponses) DeleteRoleWithResponse(ctx context.Context, id str
 }
 
 // GetRoleWithResponse Read a role
+//
+// Needs `roles:read`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18219,6 +19313,8 @@ func (c *ClientWithResponses) GetRoleWithResponse(ctx context.Context, id string
 
 // UpdateRoleWithBodyWithResponse Change a role
 //
+// Needs a session with `roles:write`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /api/v1/roles/{id} (the `UpdateRole` operationId).
@@ -18231,6 +19327,8 @@ func (c *ClientWithResponses) UpdateRoleWithBodyWithResponse(ctx context.Context
 }
 
 // UpdateRoleWithResponse Change a role
+//
+// Needs a session with `roles:write`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18245,6 +19343,8 @@ func (c *ClientWithResponses) UpdateRoleWithResponse(ctx context.Context, id str
 
 // UpdateRoleWithApplicationMergePatchPlusJSONBodyWithResponse Change a role
 //
+// Needs a session with `roles:write`.
+//
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /api/v1/roles/{id} (the `UpdateRole` operationId).
@@ -18257,6 +19357,8 @@ func (c *ClientWithResponses) UpdateRoleWithApplicationMergePatchPlusJSONBodyWit
 }
 
 // ListRoleUsersWithResponse List who holds a role
+//
+// Needs `roles:read`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18271,6 +19373,8 @@ func (c *ClientWithResponses) ListRoleUsersWithResponse(ctx context.Context, id 
 
 // ListUsersWithResponse List users
 //
+// Needs `users:read`, of a session or an API key.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/users (the `ListUsers` operationId).
@@ -18283,6 +19387,8 @@ func (c *ClientWithResponses) ListUsersWithResponse(ctx context.Context, params 
 }
 
 // CreateUserWithBodyWithResponse Create a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18297,6 +19403,8 @@ func (c *ClientWithResponses) CreateUserWithBodyWithResponse(ctx context.Context
 
 // CreateUserWithResponse Create a user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/users (the `CreateUser` operationId).
@@ -18309,6 +19417,8 @@ func (c *ClientWithResponses) CreateUserWithResponse(ctx context.Context, params
 }
 
 // ExportUsersWithResponse Export users
+//
+// Needs `users:export`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18323,6 +19433,8 @@ func (c *ClientWithResponses) ExportUsersWithResponse(ctx context.Context, param
 
 // ImportUsersWithBodyWithResponse Import users
 //
+// Needs `users:import`, of a session or an API key.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/users/import (the `ImportUsers` operationId).
@@ -18335,6 +19447,8 @@ func (c *ClientWithResponses) ImportUsersWithBodyWithResponse(ctx context.Contex
 }
 
 // GetImportWithResponse Read how far an import is
+//
+// Needs `users:import`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18349,6 +19463,8 @@ func (c *ClientWithResponses) GetImportWithResponse(ctx context.Context, id stri
 
 // ExportImportErrorsWithResponse Export the lines of an import that were not taken
 //
+// Needs `users:import`, of a session or an API key.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/users/import/{id}/errors (the `ExportImportErrors` operationId).
@@ -18361,6 +19477,8 @@ func (c *ClientWithResponses) ExportImportErrorsWithResponse(ctx context.Context
 }
 
 // DeleteMeWithResponse Delete one's own account
+//
+// Needs a session that was authenticated within the last 10 minutes.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18375,6 +19493,8 @@ func (c *ClientWithResponses) DeleteMeWithResponse(ctx context.Context, params *
 
 // GetMeWithResponse Read one's own account
 //
+// Needs a session; an API key with `me:read` or `users:read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/users/me (the `GetMe` operationId).
@@ -18387,6 +19507,8 @@ func (c *ClientWithResponses) GetMeWithResponse(ctx context.Context, params *Get
 }
 
 // UpdateMeWithBodyWithResponse Change one's own account
+//
+// Needs a session; an API key with `me:write`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18401,6 +19523,8 @@ func (c *ClientWithResponses) UpdateMeWithBodyWithResponse(ctx context.Context, 
 
 // UpdateMeWithResponse Change one's own account
 //
+// Needs a session; an API key with `me:write`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /api/v1/users/me (the `UpdateMe` operationId).
@@ -18413,6 +19537,8 @@ func (c *ClientWithResponses) UpdateMeWithResponse(ctx context.Context, params *
 }
 
 // UpdateMeWithApplicationMergePatchPlusJSONBodyWithResponse Change one's own account
+//
+// Needs a session; an API key with `me:write`.
 //
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18427,6 +19553,8 @@ func (c *ClientWithResponses) UpdateMeWithApplicationMergePatchPlusJSONBodyWithR
 
 // ListMyAuditEventsWithResponse List the audit events of one's own
 //
+// Needs a session.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/users/me/audit-events (the `ListMyAuditEvents` operationId).
@@ -18439,6 +19567,8 @@ func (c *ClientWithResponses) ListMyAuditEventsWithResponse(ctx context.Context,
 }
 
 // ExportMeWithResponse Export everything that is kept of oneself
+//
+// Needs a session.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18453,6 +19583,8 @@ func (c *ClientWithResponses) ExportMeWithResponse(ctx context.Context, params *
 
 // ListMyPermissionsWithResponse List one's own effective permissions
 //
+// Needs a session; an API key with `me:read` or `users:read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/users/me/permissions (the `ListMyPermissions` operationId).
@@ -18465,6 +19597,8 @@ func (c *ClientWithResponses) ListMyPermissionsWithResponse(ctx context.Context,
 }
 
 // DeleteUserWithResponse Delete a user
+//
+// Needs `users:delete`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18479,6 +19613,8 @@ func (c *ClientWithResponses) DeleteUserWithResponse(ctx context.Context, id str
 
 // GetUserWithResponse Read a user
 //
+// Needs `users:read`, of a session or an API key.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/users/{id} (the `GetUser` operationId).
@@ -18491,6 +19627,8 @@ func (c *ClientWithResponses) GetUserWithResponse(ctx context.Context, id string
 }
 
 // UpdateUserWithBodyWithResponse Change a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18505,6 +19643,8 @@ func (c *ClientWithResponses) UpdateUserWithBodyWithResponse(ctx context.Context
 
 // UpdateUserWithResponse Change a user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /api/v1/users/{id} (the `UpdateUser` operationId).
@@ -18517,6 +19657,8 @@ func (c *ClientWithResponses) UpdateUserWithResponse(ctx context.Context, id str
 }
 
 // UpdateUserWithApplicationMergePatchPlusJSONBodyWithResponse Change a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18531,6 +19673,8 @@ func (c *ClientWithResponses) UpdateUserWithApplicationMergePatchPlusJSONBodyWit
 
 // InviteUserWithResponse Invite a pending user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/users/{id}/invite (the `InviteUser` operationId).
@@ -18543,6 +19687,8 @@ func (c *ClientWithResponses) InviteUserWithResponse(ctx context.Context, id str
 }
 
 // ResetUserMfaWithResponse Take all second factors from a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18557,6 +19703,8 @@ func (c *ClientWithResponses) ResetUserMfaWithResponse(ctx context.Context, id s
 
 // SendPasswordResetWithResponse Mail a user a link that resets the password
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/users/{id}/password-reset (the `SendPasswordReset` operationId).
@@ -18569,6 +19717,8 @@ func (c *ClientWithResponses) SendPasswordResetWithResponse(ctx context.Context,
 }
 
 // ListUserPermissionsWithResponse List a user's effective permissions
+//
+// Needs `roles:read`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18583,6 +19733,8 @@ func (c *ClientWithResponses) ListUserPermissionsWithResponse(ctx context.Contex
 
 // ReactivateUserWithResponse Reactivate a user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/users/{id}/reactivate (the `ReactivateUser` operationId).
@@ -18595,6 +19747,8 @@ func (c *ClientWithResponses) ReactivateUserWithResponse(ctx context.Context, id
 }
 
 // ListUserRolesWithResponse List the roles of a user
+//
+// Needs `roles:read`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18609,6 +19763,8 @@ func (c *ClientWithResponses) ListUserRolesWithResponse(ctx context.Context, id 
 
 // UnassignRoleWithResponse Take a role from a user
 //
+// Needs a session with `roles:assign`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /api/v1/users/{id}/roles/{role_id} (the `UnassignRole` operationId).
@@ -18621,6 +19777,8 @@ func (c *ClientWithResponses) UnassignRoleWithResponse(ctx context.Context, id s
 }
 
 // AssignRoleWithBodyWithResponse Give a role to a user
+//
+// Needs a session with `roles:assign`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18635,6 +19793,8 @@ func (c *ClientWithResponses) AssignRoleWithBodyWithResponse(ctx context.Context
 
 // AssignRoleWithResponse Give a role to a user
 //
+// Needs a session with `roles:assign`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /api/v1/users/{id}/roles/{role_id} (the `AssignRole` operationId).
@@ -18647,6 +19807,8 @@ func (c *ClientWithResponses) AssignRoleWithResponse(ctx context.Context, id str
 }
 
 // EndUserSessionsWithResponse End all sessions of a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18661,6 +19823,8 @@ func (c *ClientWithResponses) EndUserSessionsWithResponse(ctx context.Context, i
 
 // ListUserSessionsWithResponse List the sessions of a user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/users/{id}/sessions (the `ListUserSessions` operationId).
@@ -18674,6 +19838,8 @@ func (c *ClientWithResponses) ListUserSessionsWithResponse(ctx context.Context, 
 
 // SuspendUserWithBodyWithResponse Suspend a user
 //
+// Needs `users:write`, of a session or an API key.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/users/{id}/suspend (the `SuspendUser` operationId).
@@ -18686,6 +19852,8 @@ func (c *ClientWithResponses) SuspendUserWithBodyWithResponse(ctx context.Contex
 }
 
 // SuspendUserWithResponse Suspend a user
+//
+// Needs `users:write`, of a session or an API key.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

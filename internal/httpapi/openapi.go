@@ -20,6 +20,10 @@ func describe(op *huma.Operation, r *Route) {
 		Content:     map[string]*huma.MediaType{problem.ContentType: {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}},
 	}
 	op.Responses = map[string]*huma.Response{"4XX": refusal, "5XX": refusal}
+	if op.Description != "" {
+		op.Description += "\n\n"
+	}
+	op.Description += "Needs " + r.Policy.String() + "."
 	if r.Stream {
 		op.Responses[strconv.Itoa(r.Status)] = &huma.Response{Description: "A stream, read as it is written; one that was cut off ends without its last chunk.", Content: r.content}
 	}
@@ -120,15 +124,18 @@ func problemSchema() *huma.Schema {
 	}
 }
 
+// Surface returns every route, without a running service.
+func Surface() ([]*Route, error) {
+	s, err := unwired()
+	if err != nil {
+		return nil, err
+	}
+	return s.Routes(), nil
+}
+
 // Contract returns the contract as a document, without a running service.
 func Contract(asJSON bool) ([]byte, error) {
-	s, err := New(Deps{
-		Config: Config{PublicURL: "http://localhost:8080", Version: ContractVersion},
-		Log:    slog.New(slog.DiscardHandler), Clock: clock.System{}, Metrics: telemetry.NewMetrics(telemetry.Build{}),
-		Limits: func(*problem.Writer) *middleware.RateLimits {
-			return middleware.NewRateLimits(middleware.RateLimitConfig{}, middleware.RateLimitDeps{})
-		},
-	})
+	s, err := unwired()
 	if err != nil {
 		return nil, err
 	}
@@ -136,4 +143,15 @@ func Contract(asJSON bool) ([]byte, error) {
 		return s.api.OpenAPI().MarshalJSON()
 	}
 	return s.api.OpenAPI().YAML()
+}
+
+// unwired is a server that knows its routes and can answer nothing.
+func unwired() (*Server, error) {
+	return New(Deps{
+		Config: Config{PublicURL: "http://localhost:8080", Version: ContractVersion},
+		Log:    slog.New(slog.DiscardHandler), Clock: clock.System{}, Metrics: telemetry.NewMetrics(telemetry.Build{}),
+		Limits: func(*problem.Writer) *middleware.RateLimits {
+			return middleware.NewRateLimits(middleware.RateLimitConfig{}, middleware.RateLimitDeps{})
+		},
+	})
 }

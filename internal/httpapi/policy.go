@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"strings"
 	"time"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
@@ -73,6 +74,33 @@ func (p Policy) Fresh() Policy { p.sessionOnly, p.fresh = true, true; return p }
 
 // Enrolment keeps the route open to an account that a role obliges to a second factor that it lacks.
 func (p Policy) Enrolment() Policy { p.enrolment = true; return p }
+
+// String says in words who may call, for people who read the contract.
+func (p Policy) String() string {
+	session := "a session"
+	if p.fresh {
+		session = "a session that was authenticated within the last 10 minutes"
+	}
+	names := "`" + strings.Join(p.permissions, "` or `") + "`"
+	switch {
+	case p.access == open:
+		return "no credential; one that is sent is ignored"
+	case p.access == optional:
+		return "no credential; one that is sent says who calls"
+	case p.access == permitted && p.sessionOnly:
+		return session + " with " + names
+	case p.access == permitted:
+		return names + ", of a session or an API key"
+	case p.access == self:
+		return session + "; an API key with " + names
+	case p.access == ownOr:
+		return session + "; an API key with " + names + "; the target decides further"
+	case p.sessionOnly:
+		return session
+	default:
+		return "a session or any API key"
+	}
+}
 
 // anonymous says whether no credential is needed.
 func (p Policy) anonymous() bool { return p.access == open || p.access == optional }

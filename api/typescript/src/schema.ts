@@ -11,10 +11,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List API keys */
+        /**
+         * List API keys
+         * @description Needs a session.
+         */
         get: operations["listApiKeys"];
         put?: never;
-        /** Create an API key */
+        /**
+         * Create an API key
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         post: operations["createApiKey"];
         delete?: never;
         options?: never;
@@ -29,7 +35,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read the key that calls */
+        /**
+         * Read the key that calls
+         * @description Needs a session or any API key.
+         */
         get: operations["getCurrentApiKey"];
         put?: never;
         post?: never;
@@ -48,7 +57,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Report a key that leaked */
+        /**
+         * Report a key that leaked
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["reportLeakedApiKey"];
         delete?: never;
         options?: never;
@@ -65,7 +77,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Verify a key that was presented to another program */
+        /**
+         * Verify a key that was presented to another program
+         * @description Needs `api_keys:verify`, of a session or an API key.
+         */
         post: operations["verifyApiKey"];
         delete?: never;
         options?: never;
@@ -80,15 +95,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read an API key */
+        /**
+         * Read an API key
+         * @description Needs a session.
+         */
         get: operations["getApiKey"];
         put?: never;
         post?: never;
-        /** Revoke an API key */
+        /**
+         * Revoke an API key
+         * @description Needs a session.
+         */
         delete: operations["revokeApiKey"];
         options?: never;
         head?: never;
-        /** Change an API key */
+        /**
+         * Change an API key
+         * @description Needs a session.
+         */
         patch: operations["updateApiKey"];
         trace?: never;
     };
@@ -101,7 +125,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Replace the secret of an API key */
+        /**
+         * Replace the secret of an API key
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         post: operations["rotateApiKey"];
         delete?: never;
         options?: never;
@@ -116,7 +143,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read what an API key did */
+        /**
+         * Read what an API key did
+         * @description Needs a session.
+         */
         get: operations["getApiKeyUsage"];
         put?: never;
         post?: never;
@@ -133,7 +163,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List audit events */
+        /**
+         * List audit events
+         * @description Needs `audit:read`, of a session or an API key.
+         */
         get: operations["listAuditEvents"];
         put?: never;
         post?: never;
@@ -150,7 +183,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Export audit events */
+        /**
+         * Export audit events
+         * @description Needs `audit:read`, of a session or an API key.
+         */
         get: operations["exportAuditEvents"];
         put?: never;
         post?: never;
@@ -167,7 +203,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read an audit event */
+        /**
+         * Read an audit event
+         * @description Needs `audit:read`, of a session or an API key.
+         */
         get: operations["getAuditEvent"];
         put?: never;
         post?: never;
@@ -184,7 +223,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What a sign-in page must know */
+        /**
+         * What a sign-in page must know
+         * @description Needs no credential; one that is sent is ignored.
+         */
         get: operations["getAuthConfig"];
         put?: never;
         post?: never;
@@ -203,7 +245,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ask for another address */
+        /**
+         * Ask for another address
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         post: operations["changeEmail"];
         delete?: never;
         options?: never;
@@ -220,7 +265,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Confirm another address */
+        /**
+         * Confirm another address
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["confirmEmailChange"];
         delete?: never;
         options?: never;
@@ -237,7 +285,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Take a former address back */
+        /**
+         * Take a former address back
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["undoEmailChange"];
         delete?: never;
         options?: never;
@@ -254,7 +305,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Send the verification mail again */
+        /**
+         * Send the verification mail again
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["resendVerification"];
         delete?: never;
         options?: never;
@@ -271,7 +325,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Prove an address */
+        /**
+         * Prove an address
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["verifyEmail"];
         delete?: never;
         options?: never;
@@ -288,7 +345,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ask what a token is good for (RFC 7662) */
+        /**
+         * Ask what a token is good for (RFC 7662)
+         * @description Needs `tokens:introspect`, of a session or an API key.
+         */
         post: operations["introspectToken"];
         delete?: never;
         options?: never;
@@ -305,7 +365,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Accept an invitation */
+        /**
+         * Accept an invitation
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["acceptInvitation"];
         delete?: never;
         options?: never;
@@ -322,7 +385,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign in */
+        /**
+         * Sign in
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["login"];
         delete?: never;
         options?: never;
@@ -339,7 +405,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign out */
+        /**
+         * Sign out
+         * @description Needs no credential; one that is sent says who calls.
+         */
         post: operations["logout"];
         delete?: never;
         options?: never;
@@ -356,7 +425,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ask for a mail that signs in */
+        /**
+         * Ask for a mail that signs in
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["sendMagicLink"];
         delete?: never;
         options?: never;
@@ -373,7 +445,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign in by a mailed link */
+        /**
+         * Sign in by a mailed link
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["verifyMagicLink"];
         delete?: never;
         options?: never;
@@ -388,7 +463,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List one's own second factors */
+        /**
+         * List one's own second factors
+         * @description Needs a session.
+         */
         get: operations["listFactors"];
         put?: never;
         post?: never;
@@ -408,7 +486,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove one of one's own second factors */
+        /**
+         * Remove one of one's own second factors
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         delete: operations["removeFactor"];
         options?: never;
         head?: never;
@@ -424,7 +505,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make new recovery codes */
+        /**
+         * Make new recovery codes
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         post: operations["newRecoveryCodes"];
         delete?: never;
         options?: never;
@@ -441,7 +525,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Enrol an authenticator app */
+        /**
+         * Enrol an authenticator app
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         post: operations["startTotp"];
         delete?: never;
         options?: never;
@@ -458,7 +545,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Show the first code of an authenticator app */
+        /**
+         * Show the first code of an authenticator app
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         post: operations["activateTotp"];
         delete?: never;
         options?: never;
@@ -475,7 +565,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Finish a sign-in by a second factor */
+        /**
+         * Finish a sign-in by a second factor
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["verifyMfa"];
         delete?: never;
         options?: never;
@@ -490,7 +583,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List one's own passkeys */
+        /**
+         * List one's own passkeys
+         * @description Needs a session.
+         */
         get: operations["listPasskeys"];
         put?: never;
         post?: never;
@@ -509,7 +605,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign in with a passkey */
+        /**
+         * Sign in with a passkey
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["loginWithPasskey"];
         delete?: never;
         options?: never;
@@ -526,7 +625,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ask for what a passkey signs to sign in */
+        /**
+         * Ask for what a passkey signs to sign in
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["beginPasskeyLogin"];
         delete?: never;
         options?: never;
@@ -543,7 +645,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ask for what a passkey signs to prove its person again */
+        /**
+         * Ask for what a passkey signs to prove its person again
+         * @description Needs a session.
+         */
         post: operations["beginPasskeyReauthentication"];
         delete?: never;
         options?: never;
@@ -560,7 +665,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Add a passkey */
+        /**
+         * Add a passkey
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         post: operations["registerPasskey"];
         delete?: never;
         options?: never;
@@ -577,7 +685,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ask for what a new passkey is made with */
+        /**
+         * Ask for what a new passkey is made with
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         post: operations["beginPasskeyRegistration"];
         delete?: never;
         options?: never;
@@ -595,11 +706,17 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove a passkey */
+        /**
+         * Remove a passkey
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         delete: operations["removePasskey"];
         options?: never;
         head?: never;
-        /** Rename a passkey */
+        /**
+         * Rename a passkey
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         patch: operations["renamePasskey"];
         trace?: never;
     };
@@ -611,7 +728,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Change one's own password */
+        /**
+         * Change one's own password
+         * @description Needs a session.
+         */
         put: operations["changePassword"];
         post?: never;
         delete?: never;
@@ -629,7 +749,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ask for a mail that resets the password */
+        /**
+         * Ask for a mail that resets the password
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["forgotPassword"];
         delete?: never;
         options?: never;
@@ -646,7 +769,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Set a new password by a mailed link */
+        /**
+         * Set a new password by a mailed link
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["resetPassword"];
         delete?: never;
         options?: never;
@@ -663,7 +789,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Prove who one is, once more */
+        /**
+         * Prove who one is, once more
+         * @description Needs a session.
+         */
         post: operations["reauthenticate"];
         delete?: never;
         options?: never;
@@ -680,7 +809,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Exchange a refresh token */
+        /**
+         * Exchange a refresh token
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["refresh"];
         delete?: never;
         options?: never;
@@ -697,7 +829,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Register an address */
+        /**
+         * Register an address
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["register"];
         delete?: never;
         options?: never;
@@ -714,7 +849,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Revoke a token (RFC 7009) */
+        /**
+         * Revoke a token (RFC 7009)
+         * @description Needs no credential; one that is sent is ignored.
+         */
         post: operations["revokeToken"];
         delete?: never;
         options?: never;
@@ -729,11 +867,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List one's own sessions */
+        /**
+         * List one's own sessions
+         * @description Needs a session.
+         */
         get: operations["listSessions"];
         put?: never;
         post?: never;
-        /** End all other sessions */
+        /**
+         * End all other sessions
+         * @description Needs a session.
+         */
         delete: operations["endOtherSessions"];
         options?: never;
         head?: never;
@@ -750,7 +894,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** End one of one's own sessions */
+        /**
+         * End one of one's own sessions
+         * @description Needs a session.
+         */
         delete: operations["endSession"];
         options?: never;
         head?: never;
@@ -766,7 +913,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ask what an account may do, and why */
+        /**
+         * Ask what an account may do, and why
+         * @description Needs a session; an API key with `me:read` or `roles:read`; the target decides further.
+         */
         post: operations["checkPermissions"];
         delete?: never;
         options?: never;
@@ -781,10 +931,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List registered permissions */
+        /**
+         * List registered permissions
+         * @description Needs `roles:read`, of a session or an API key.
+         */
         get: operations["listPermissions"];
         put?: never;
-        /** Register a permission */
+        /**
+         * Register a permission
+         * @description Needs a session with `roles:write`.
+         */
         post: operations["createPermission"];
         delete?: never;
         options?: never;
@@ -802,7 +958,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Delete a permission */
+        /**
+         * Delete a permission
+         * @description Needs a session with `roles:write`.
+         */
         delete: operations["deletePermission"];
         options?: never;
         head?: never;
@@ -819,6 +978,8 @@ export interface paths {
         /**
          * List profiles
          * @description `attributes.NAME=VALUE` filters by an attribute, which needs `profiles:read`: at most two of them.
+         *
+         *     Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
          */
         get: operations["listProfiles"];
         put?: never;
@@ -836,15 +997,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read one's own profile */
+        /**
+         * Read one's own profile
+         * @description Needs a session; an API key with `me:read` or `profiles:read`.
+         */
         get: operations["getMyProfile"];
-        /** Replace one's own profile */
+        /**
+         * Replace one's own profile
+         * @description Needs a session; an API key with `me:write` or `profiles:write`.
+         */
         put: operations["replaceMyProfile"];
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        /** Change one's own profile */
+        /**
+         * Change one's own profile
+         * @description Needs a session; an API key with `me:write` or `profiles:write`.
+         */
         patch: operations["updateMyProfile"];
         trace?: never;
     };
@@ -856,10 +1026,16 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Set one's own avatar */
+        /**
+         * Set one's own avatar
+         * @description Needs a session; an API key with `me:write` or `profiles:write`.
+         */
         put: operations["setMyAvatar"];
         post?: never;
-        /** Remove one's own avatar */
+        /**
+         * Remove one's own avatar
+         * @description Needs a session; an API key with `me:write` or `profiles:write`.
+         */
         delete: operations["removeMyAvatar"];
         options?: never;
         head?: never;
@@ -873,15 +1049,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read a profile */
+        /**
+         * Read a profile
+         * @description Needs a session; an API key with `me:read` or `profiles:read`; the target decides further.
+         */
         get: operations["getProfile"];
-        /** Replace a profile */
+        /**
+         * Replace a profile
+         * @description Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+         */
         put: operations["replaceProfile"];
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        /** Change a profile */
+        /**
+         * Change a profile
+         * @description Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+         */
         patch: operations["updateProfile"];
         trace?: never;
     };
@@ -893,10 +1078,16 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Set an avatar */
+        /**
+         * Set an avatar
+         * @description Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+         */
         put: operations["setAvatar"];
         post?: never;
-        /** Remove an avatar */
+        /**
+         * Remove an avatar
+         * @description Needs a session; an API key with `me:write` or `profiles:write`; the target decides further.
+         */
         delete: operations["removeAvatar"];
         options?: never;
         head?: never;
@@ -910,10 +1101,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List roles */
+        /**
+         * List roles
+         * @description Needs `roles:read`, of a session or an API key.
+         */
         get: operations["listRoles"];
         put?: never;
-        /** Create a role */
+        /**
+         * Create a role
+         * @description Needs a session with `roles:write`.
+         */
         post: operations["createRole"];
         delete?: never;
         options?: never;
@@ -928,15 +1125,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read a role */
+        /**
+         * Read a role
+         * @description Needs `roles:read`, of a session or an API key.
+         */
         get: operations["getRole"];
         put?: never;
         post?: never;
-        /** Delete a role */
+        /**
+         * Delete a role
+         * @description Needs a session with `roles:write`.
+         */
         delete: operations["deleteRole"];
         options?: never;
         head?: never;
-        /** Change a role */
+        /**
+         * Change a role
+         * @description Needs a session with `roles:write`.
+         */
         patch: operations["updateRole"];
         trace?: never;
     };
@@ -947,7 +1153,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List who holds a role */
+        /**
+         * List who holds a role
+         * @description Needs `roles:read`, of a session or an API key.
+         */
         get: operations["listRoleUsers"];
         put?: never;
         post?: never;
@@ -964,10 +1173,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List users */
+        /**
+         * List users
+         * @description Needs `users:read`, of a session or an API key.
+         */
         get: operations["listUsers"];
         put?: never;
-        /** Create a user */
+        /**
+         * Create a user
+         * @description Needs `users:write`, of a session or an API key.
+         */
         post: operations["createUser"];
         delete?: never;
         options?: never;
@@ -982,7 +1197,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Export users */
+        /**
+         * Export users
+         * @description Needs `users:export`, of a session or an API key.
+         */
         get: operations["exportUsers"];
         put?: never;
         post?: never;
@@ -1001,7 +1219,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Import users */
+        /**
+         * Import users
+         * @description Needs `users:import`, of a session or an API key.
+         */
         post: operations["importUsers"];
         delete?: never;
         options?: never;
@@ -1016,7 +1237,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read how far an import is */
+        /**
+         * Read how far an import is
+         * @description Needs `users:import`, of a session or an API key.
+         */
         get: operations["getImport"];
         put?: never;
         post?: never;
@@ -1033,7 +1257,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Export the lines of an import that were not taken */
+        /**
+         * Export the lines of an import that were not taken
+         * @description Needs `users:import`, of a session or an API key.
+         */
         get: operations["exportImportErrors"];
         put?: never;
         post?: never;
@@ -1050,15 +1277,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read one's own account */
+        /**
+         * Read one's own account
+         * @description Needs a session; an API key with `me:read` or `users:read`.
+         */
         get: operations["getMe"];
         put?: never;
         post?: never;
-        /** Delete one's own account */
+        /**
+         * Delete one's own account
+         * @description Needs a session that was authenticated within the last 10 minutes.
+         */
         delete: operations["deleteMe"];
         options?: never;
         head?: never;
-        /** Change one's own account */
+        /**
+         * Change one's own account
+         * @description Needs a session; an API key with `me:write`.
+         */
         patch: operations["updateMe"];
         trace?: never;
     };
@@ -1069,7 +1305,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the audit events of one's own */
+        /**
+         * List the audit events of one's own
+         * @description Needs a session.
+         */
         get: operations["listMyAuditEvents"];
         put?: never;
         post?: never;
@@ -1086,7 +1325,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Export everything that is kept of oneself */
+        /**
+         * Export everything that is kept of oneself
+         * @description Needs a session.
+         */
         get: operations["exportMe"];
         put?: never;
         post?: never;
@@ -1103,7 +1345,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List one's own effective permissions */
+        /**
+         * List one's own effective permissions
+         * @description Needs a session; an API key with `me:read` or `users:read`.
+         */
         get: operations["listMyPermissions"];
         put?: never;
         post?: never;
@@ -1120,15 +1365,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read a user */
+        /**
+         * Read a user
+         * @description Needs `users:read`, of a session or an API key.
+         */
         get: operations["getUser"];
         put?: never;
         post?: never;
-        /** Delete a user */
+        /**
+         * Delete a user
+         * @description Needs `users:delete`, of a session or an API key.
+         */
         delete: operations["deleteUser"];
         options?: never;
         head?: never;
-        /** Change a user */
+        /**
+         * Change a user
+         * @description Needs `users:write`, of a session or an API key.
+         */
         patch: operations["updateUser"];
         trace?: never;
     };
@@ -1141,7 +1395,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Invite a pending user */
+        /**
+         * Invite a pending user
+         * @description Needs `users:write`, of a session or an API key.
+         */
         post: operations["inviteUser"];
         delete?: never;
         options?: never;
@@ -1159,7 +1416,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Take all second factors from a user */
+        /**
+         * Take all second factors from a user
+         * @description Needs `users:write`, of a session or an API key.
+         */
         delete: operations["resetUserMfa"];
         options?: never;
         head?: never;
@@ -1175,7 +1435,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Mail a user a link that resets the password */
+        /**
+         * Mail a user a link that resets the password
+         * @description Needs `users:write`, of a session or an API key.
+         */
         post: operations["sendPasswordReset"];
         delete?: never;
         options?: never;
@@ -1190,7 +1453,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List a user's effective permissions */
+        /**
+         * List a user's effective permissions
+         * @description Needs `roles:read`, of a session or an API key.
+         */
         get: operations["listUserPermissions"];
         put?: never;
         post?: never;
@@ -1209,7 +1475,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Reactivate a user */
+        /**
+         * Reactivate a user
+         * @description Needs `users:write`, of a session or an API key.
+         */
         post: operations["reactivateUser"];
         delete?: never;
         options?: never;
@@ -1224,7 +1493,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the roles of a user */
+        /**
+         * List the roles of a user
+         * @description Needs `roles:read`, of a session or an API key.
+         */
         get: operations["listUserRoles"];
         put?: never;
         post?: never;
@@ -1242,10 +1514,16 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Give a role to a user */
+        /**
+         * Give a role to a user
+         * @description Needs a session with `roles:assign`.
+         */
         put: operations["assignRole"];
         post?: never;
-        /** Take a role from a user */
+        /**
+         * Take a role from a user
+         * @description Needs a session with `roles:assign`.
+         */
         delete: operations["unassignRole"];
         options?: never;
         head?: never;
@@ -1259,11 +1537,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the sessions of a user */
+        /**
+         * List the sessions of a user
+         * @description Needs `users:write`, of a session or an API key.
+         */
         get: operations["listUserSessions"];
         put?: never;
         post?: never;
-        /** End all sessions of a user */
+        /**
+         * End all sessions of a user
+         * @description Needs `users:write`, of a session or an API key.
+         */
         delete: operations["endUserSessions"];
         options?: never;
         head?: never;
@@ -1279,7 +1563,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Suspend a user */
+        /**
+         * Suspend a user
+         * @description Needs `users:write`, of a session or an API key.
+         */
         post: operations["suspendUser"];
         delete?: never;
         options?: never;
