@@ -61,7 +61,7 @@ test-e2e: ## Run the tests that drive the built binary
 	packages=$$(scripts/test-packages e2e); scripts/with-database $(GO) test $(ARGS) $$packages
 
 .PHONY: test-browser
-test-browser: ## Run the tests that drive a real browser; they need Chromium or Google Chrome
+test-browser: ## Run the tests that drive a real browser; they need Chromium or Google Chrome, and npm
 	scripts/with-database $(GO) test -tags browser $(ARGS) ./internal/e2e/browser
 
 .PHONY: test-clients
@@ -80,7 +80,7 @@ figures: ## Print the figures of signing in, with production's parameters, and o
 ##: Checking
 
 .PHONY: check
-check: check-fmt check-generated lint lint-shell lint-api check-deploy test-race test-browser test-clients ## Everything that CI runs, the quick parts first
+check: check-fmt check-generated lint lint-shell lint-api lint-typescript check-deploy test-race test-browser test-clients ## Everything that CI runs, the quick parts first
 
 .PHONY: test-race
 test-race: ## Run every test under the race detector
@@ -112,6 +112,11 @@ lint-api: ## Lint the HTTP contract, where npm is installed
 	@if command -v npm >/dev/null; then \
 		scripts/npm-tool @redocly/cli $(REDOCLY_VERSION) redocly lint api/openapi.yaml; \
 	else echo "npm is not installed; the contract stays unlinted"; fi
+
+.PHONY: lint-typescript
+lint-typescript: ## Type-check and test the TypeScript client, where npm is installed
+	@if command -v npm >/dev/null; then scripts/typescript check test; \
+	else echo "npm is not installed; the TypeScript client stays unchecked"; fi
 
 .PHONY: check-deploy
 check-deploy: ## Try the files in deploy/ with the programs that they are for; what is not installed is named
