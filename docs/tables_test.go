@@ -73,13 +73,6 @@ func TestTablesOfRoutes(t *testing.T) {
 			if first(r.Path) != group {
 				continue
 			}
-			limits := "address, caller"
-			if strings.HasPrefix(r.Policy.String(), "no credential") {
-				limits = "address"
-			}
-			if r.LimitPolicy != "" {
-				limits += fmt.Sprintf(", `%s` %s", r.LimitPolicy, r.Limit)
-			}
 			about := r.Summary
 			if r.Idempotent {
 				about += " ↻"
@@ -88,7 +81,7 @@ func TestTablesOfRoutes(t *testing.T) {
 			if r.Action != "" {
 				action = "`" + r.Action + "`"
 			}
-			fmt.Fprintf(&b, "| `%s %s` | %s | %s | %s | %s |\n", r.Method, r.Path, about, r.Policy, action, limits)
+			fmt.Fprintf(&b, "| `%s %s` | %s | %s | %s | %s |\n", r.Method, r.Path, about, r.Policy, action, strings.Join(r.Limits(), ", "))
 		}
 		b.WriteString("\n")
 	}

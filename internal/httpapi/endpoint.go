@@ -9,7 +9,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/user-management-service/ums/internal/domain/actor"
-	"github.com/user-management-service/ums/internal/platform/ratelimit"
 )
 
 // Route is one line of the surface.
@@ -18,13 +17,12 @@ type Route struct {
 	Name         string // operation id, and so a generated client's method
 	Summary      string
 	Policy       Policy
-	Status       int    // of success; 200 unless said
-	Also         int    // another one, see also; 0 = none
-	Action       string // noun.verb of refusals in the audit log
-	Idempotent   bool   // honours Idempotency-Key
-	Cacheable    string // Cache-Control, instead of no-store
-	LimitPolicy  string // of a limit of its own for each network; "" = none
-	Limit        ratelimit.Rate
+	Status       int      // of success; 200 unless said
+	Also         int      // another one, see also; 0 = none
+	Action       string   // noun.verb of refusals in the audit log
+	Idempotent   bool     // honours Idempotency-Key
+	Cacheable    string   // Cache-Control, instead of no-store
+	Class        Class    // the part of the general limits that it has
 	Form         []string // the body is a form with these parameters, not JSON
 	Picture      bool     // the body is a picture
 	Stream       bool     // no total time: see progress

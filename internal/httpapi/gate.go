@@ -154,10 +154,8 @@ func (s *Server) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if c.route.LimitPolicy != "" {
-		if err := s.limits.Route(w, r, c.route.LimitPolicy, c.route.Limit); err != nil {
-			return err
-		}
+	if err := s.limits.AddressClass(w, r, c.route.Class.limit); err != nil {
+		return err
 	}
 	if err := s.admitCaller(c, w, r, principal); err != nil {
 		return err
@@ -216,8 +214,14 @@ func (s *Server) checkCaller(c *call, w http.ResponseWriter, r *http.Request, pr
 		if !principal.Rate.Off() {
 			own = &principal.Rate
 		}
-		if err := s.limits.Caller(w, r, c.actor.ID().String(), own); err != nil {
+		caller := c.actor.ID().String()
+		if err := s.limits.Caller(w, r, caller, own); err != nil {
 			return err
+		}
+		if own == nil {
+			if err := s.limits.CallerClass(w, r, c.route.Class.limit, caller); err != nil {
+				return err
+			}
 		}
 		if principal.MFARequired && !principal.MFAEnabled && !c.route.Policy.enrolment {
 			return errEnrollment

@@ -17,7 +17,8 @@ import (
 	"github.com/user-management-service/ums/internal/platform/telemetry"
 )
 
-// A route that nobody has given a policy is open by accident: the service does not start with it.
+// A route that nobody has given a policy is open by accident, and one without a limit class is cheap by accident: the service
+// does not start with it.
 func TestAZ02_ARouteWithoutPolicyStopsTheStart(t *testing.T) {
 	t.Parallel()
 	d := Deps{
@@ -27,16 +28,17 @@ func TestAZ02_ARouteWithoutPolicyStopsTheStart(t *testing.T) {
 			return middleware.NewRateLimits(middleware.RateLimitConfig{}, middleware.RateLimitDeps{})
 		},
 	}
-	with := func(p Policy) error {
+	with := func(p Policy, c Class) error {
 		_, err := build(d, func(s *Server) {
 			s.register()
-			handle(s, get("/forgotten", "forgotten", "", p), func(context.Context, actor.Actor, *struct{}) (*empty, error) { return &empty{}, nil })
+			handle(s, get("/forgotten", "forgotten", "", p).limited(c), func(context.Context, actor.Actor, *struct{}) (*empty, error) { return &empty{}, nil })
 		})
 		return err
 	}
-	require.ErrorContains(t, with(Policy{}), "GET /forgotten has no policy")
-	require.ErrorContains(t, with(Policy{}.SessionOnly().Fresh()), "GET /forgotten has no policy")
-	require.NoError(t, with(Public()))
+	require.ErrorContains(t, with(Policy{}, reading), "GET /forgotten has no policy")
+	require.ErrorContains(t, with(Policy{}.SessionOnly().Fresh(), reading), "GET /forgotten has no policy")
+	require.ErrorContains(t, with(Public(), Class{}), "GET /forgotten has no limit class")
+	require.NoError(t, with(Public(), reading))
 }
 
 func TestMFA07_FreshnessHasAnEnd(t *testing.T) {

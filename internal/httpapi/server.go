@@ -132,6 +132,9 @@ func build(d Deps, register func(*Server)) (*Server, error) {
 		if r.Policy.access == noPolicy {
 			return nil, fmt.Errorf("route %s %s has no policy", r.Method, r.Path)
 		}
+		if r.Class == (Class{}) {
+			return nil, fmt.Errorf("route %s %s has no limit class", r.Method, r.Path)
+		}
 	}
 	s.document()
 	s.pages(api)

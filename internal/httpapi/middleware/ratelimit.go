@@ -96,13 +96,41 @@ func (l *RateLimits) Count(ctx context.Context, key string, own ratelimit.Rate) 
 	return state, true
 }
 
-// Route takes one request from what the client's network has at a route with a limit of its own. It is a part of the limit
-// by address, and off with it.
-func (l *RateLimits) Route(w http.ResponseWriter, r *http.Request, policy string, rate ratelimit.Rate) error {
-	if l.cfg.Address.Off() {
+// Class is a kind of routes: what they may be asked together is a part of a general limit, so that it grows with that and
+// is off with it. The zero Class has all of both.
+type Class struct {
+	Name  string // of the policy
+	Of    string // PolicyAddress or PolicyCaller
+	Part  int    // one in so many
+	Least int    // requests in a window that are left of a small limit, as far as it has them itself
+}
+
+// Rate is the part of a general limit.
+func (c Class) Rate(general ratelimit.Rate) ratelimit.Rate {
+	if c.Part == 0 || general.Off() {
+		return ratelimit.Rate{}
+	}
+	general.Limit = max(general.Limit/c.Part, min(c.Least, general.Limit))
+	return general
+}
+
+// AddressClass takes one request from what the client's network has in a class of the limit by address.
+func (l *RateLimits) AddressClass(w http.ResponseWriter, r *http.Request, c Class) error {
+	rate := c.Rate(l.cfg.Address)
+	if c.Of != PolicyAddress || rate.Off() {
 		return nil
 	}
-	return l.take(w, r, policy, rate, ratelimit.Network(RecordFrom(r.Context()).ClientIP).String())
+	return l.take(w, r, c.Name, rate, ratelimit.Network(RecordFrom(r.Context()).ClientIP).String())
+}
+
+// CallerClass takes one request from what the caller has in a class of the limit by caller. It is not for those with a rate
+// of their own, which is all that limits them.
+func (l *RateLimits) CallerClass(w http.ResponseWriter, r *http.Request, c Class, key string) error {
+	rate := c.Rate(l.cfg.Caller)
+	if c.Of != PolicyCaller || rate.Off() {
+		return nil
+	}
+	return l.take(w, r, c.Name, rate, key)
 }
 
 func (l *RateLimits) take(w http.ResponseWriter, r *http.Request, policy string, rate ratelimit.Rate, key string) error {
