@@ -51,7 +51,7 @@ var nouns = [][]string{
 	{"profile", "session", "mfa", "passkey", "onetime", "apikey"},
 	{"access"},
 	{"account"},
-	{"auth", "bulk", "transfer"},
+	{"auth", "bulk", "transfer", "upkeep"},
 }
 
 // nameless names say that nobody knows what the file is about.

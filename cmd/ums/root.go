@@ -37,7 +37,10 @@ func newRoot(vars []string, stdout io.Writer) *cobra.Command {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(e.serve(), e.migrate(), e.admin(), e.keys(), e.openapi(), e.healthcheck(), e.version(), e.scan(), e.seed(), e.export())
+	root.AddCommand(
+		e.serve(), e.migrate(), e.admin(), e.keys(), e.openapi(), e.healthcheck(), e.version(), e.scan(), e.export(),
+		e.restoreFinish(), e.seed(),
+	)
 	return root
 }
 

@@ -11,7 +11,9 @@ import (
 
 	"github.com/user-management-service/ums/internal/config"
 	"github.com/user-management-service/ums/internal/domain/actor"
+	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/domain/signing"
+	"github.com/user-management-service/ums/internal/domain/upkeep"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/secret"
 	"github.com/user-management-service/ums/migrations"
@@ -63,6 +65,18 @@ func InviteAdmin(ctx context.Context, cfg *config.Config, email string) (link st
 func RotateKeys(ctx context.Context, cfg *config.Config, atOnce bool) (r signing.Rotation, err error) {
 	err = command(ctx, cfg, func(a *App) (err error) {
 		r, err = a.signing.Rotate(ctx, actor.Service("ums keys rotate"), atOnce)
+		return err
+	})
+	return r, err
+}
+
+// FinishRestore ends what a database out of a backup would let live again, for the command line. See upkeep.FinishRestore.
+func FinishRestore(ctx context.Context, cfg *config.Config, revokeKeys bool) (r upkeep.Restored, err error) {
+	err = command(ctx, cfg, func(a *App) (err error) {
+		if err := audit.EnsurePartitions(ctx, a.pool); err != nil { // an old backup has none for this month
+			return err
+		}
+		r, err = upkeep.FinishRestore(ctx, a.pool, a.signing, actor.NewChanges(postgres.NewBus(a.log)), actor.Service("ums restore-finish"), revokeKeys)
 		return err
 	})
 	return r, err

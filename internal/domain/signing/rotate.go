@@ -44,6 +44,14 @@ func (s *Service) Rotate(ctx context.Context, by actor.Actor, atOnce bool) (r Ro
 	return r, nil
 }
 
+// ReplaceIn is Rotate at once, in the transaction of what makes it necessary.
+func (s *Service) ReplaceIn(ctx context.Context, tx postgres.Tx, by actor.Actor, reason string) (Rotation, error) {
+	if err := lock(ctx, tx); err != nil {
+		return Rotation{}, err
+	}
+	return s.replace(ctx, tx, by, reason, now)
+}
+
 // RotateDue rotates when the current key is older than the configuration allows. Of all replicas one does it: database
 // time says that it is due, and says it again under the lock.
 func (s *Service) RotateDue(ctx context.Context) error {
