@@ -68,6 +68,10 @@ test-browser: ## Run the tests that drive a real browser; they need Chromium or 
 test-clients: ## Run the Postman collection against the service; needs npm
 	scripts/with-database $(GO) test -tags clients $(ARGS) ./internal/e2e/clients
 
+.PHONY: test-rehearsal
+test-rehearsal: ## Rehearse backups and an upgrade; it needs PostgreSQL's client programs, and git for the version before
+	scripts/with-database $(GO) test -tags rehearsal $(ARGS) -run '^TestRehearsal' ./internal/e2e
+
 .PHONY: bench
 bench: ## Run the benchmarks of the hot paths
 	@scripts/install-redis || true # the tests that need it say so
@@ -80,7 +84,7 @@ figures: ## Print the figures of signing in, with production's parameters, and o
 ##: Checking
 
 .PHONY: check
-check: check-fmt check-generated lint lint-shell lint-api lint-typescript check-deploy test-race test-browser test-clients ## Everything that CI runs, the quick parts first
+check: check-fmt check-generated lint lint-shell lint-api lint-typescript check-deploy test-race test-browser test-clients test-rehearsal ## Everything that CI runs, the quick parts first
 
 .PHONY: test-race
 test-race: ## Run every test under the race detector

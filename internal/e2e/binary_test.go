@@ -98,9 +98,15 @@ func (p *process) beside(t *testing.T) *process {
 // cleanly; its log must hold no secret.
 func launch(t *testing.T, dsn string, mail *mailtest.Server, env []string) *process {
 	t.Helper()
+	return launchAs(t, binary, dsn, mail, env)
+}
+
+// launchAs is launch for another binary than this tree's.
+func launchAs(t *testing.T, program, dsn string, mail *mailtest.Server, env []string) *process {
+	t.Helper()
 	p := &process{dsn: dsn, mail: mail, env: env, secrets: map[string]bool{}, ended: make(chan struct{})}
 	p.secret(masterKey, apptest.AdminPassword, apptest.Password)
-	p.cmd = exec.Command(binary, "serve")
+	p.cmd = exec.Command(program, "serve")
 	p.cmd.Env = env
 	p.cmd.Stderr = &locked{p: p}
 	out, err := p.cmd.StdoutPipe()

@@ -81,7 +81,7 @@ func TestCommands(t *testing.T) {
 	t.Run("every command helps by example", func(t *testing.T) {
 		t.Parallel()
 		for _, command := range []string{
-			"", "serve", "migrate", "migrate up", "migrate down", "migrate status", "admin", "admin create", "keys", "keys rotate", "openapi", "healthcheck", "version", "scan",
+			"", "serve", "migrate", "migrate up", "migrate down", "migrate status", "admin", "admin create", "keys", "keys rotate", "openapi", "healthcheck", "version", "scan", "restore-finish",
 		} {
 			out, errs, code := run(t, nil, append(strings.Fields(command), "--help")...)
 			require.Zero(t, code, command)
@@ -110,6 +110,8 @@ func TestCommands(t *testing.T) {
 			{"admin create --email a@b.test", 1, "UMS_DATABASE_URL"},
 			{"keys rotate", 1, "UMS_DATABASE_URL"},
 			{"keys rotate soon", 2, "soon"},
+			{"restore-finish", 1, "UMS_DATABASE_URL"},
+			{"restore-finish now", 2, "now"},
 		} {
 			out, errs, code := run(t, nil, strings.Fields(c.call)...)
 			require.Equal(t, c.code, code, c.call)

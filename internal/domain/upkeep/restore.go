@@ -29,7 +29,8 @@ type Restored struct {
 // FinishRestore ends everything that a database out of a backup would let live again: what was revoked, used or replaced
 // after the backup was made is in it as if nothing had happened. It raises every account's epoch, ends all sessions,
 // voids mailed links and codes, started sign-ins, kept answers and waiting mails, and replaces the signing keys at once.
-// So every token that was issued before is refused, whether the backup knows it or not.
+// So every token that was issued before is refused, whether the backup knows it or not. It also gives the service's
+// database role the settings that a dump does not carry.
 //
 // API keys are known by nobody but the programs that use them, so they live on unless revokeKeys: those that were revoked
 // after the backup are alive again.
@@ -52,6 +53,9 @@ func FinishRestore(ctx context.Context, db *postgres.Pool, keys *signing.Service
 			return err
 		}
 		if r.Key, err = keys.ReplaceIn(ctx, tx, by, "after a restore"); err != nil {
+			return err
+		}
+		if err := postgres.SetRole(ctx, tx); err != nil {
 			return err
 		}
 		if err := changes.OfEveryone(ctx, tx); err != nil {

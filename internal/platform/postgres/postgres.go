@@ -27,7 +27,25 @@ const (
 	// is compiled, which costs more than any of ours takes.
 	sessionSettings = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; " +
 		"SET idle_in_transaction_session_timeout = '10s'; SET timezone = 'UTC'; SET jit = off"
+	// The same as the role's own in this database, where a session is not ours to set. Migrations make them, and a dump does
+	// not carry them.
+	roleSettings = `DO $$
+DECLARE setting text;
+BEGIN
+	FOREACH setting IN ARRAY ARRAY['statement_timeout = ''5s''', 'lock_timeout = ''2s''', 'idle_in_transaction_session_timeout = ''10s''',
+		'timezone = ''UTC''', 'jit = off'] LOOP
+		EXECUTE format('ALTER ROLE ` + AppRole + ` IN DATABASE %I SET %s', current_database(), setting);
+	END LOOP;
+END $$`
 )
+
+// SetRole gives AppRole its settings in this database again. Only a restore needs it.
+func SetRole(ctx context.Context, tx Tx) error {
+	if _, err := tx.Exec(ctx, roleSettings); err != nil {
+		return fmt.Errorf("set the settings of %s: %w", AppRole, err)
+	}
+	return nil
+}
 
 // Config says how to reach the database.
 type Config struct {
