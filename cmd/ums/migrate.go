@@ -54,7 +54,7 @@ func (e *environment) migrate() *cobra.Command {
 		RunE: e.withMigrator(func(ctx context.Context, m *postgres.Migrator) error { return e.migrationStatus(ctx, m, asJSON) }),
 	}
 	status.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.AddCommand(up, down, status)
+	cmd.AddCommand(up, down, status, e.migratePlan())
 	return cmd
 }
 

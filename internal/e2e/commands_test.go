@@ -49,6 +49,56 @@ func TestMigrateByHand(t *testing.T) {
 	require.Zero(t, code, errs)
 }
 
+// The plan names each statement and lock, of new tables and of those that are in use, and changes nothing.
+func TestMigratePlan(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.URL(t)
+	env := []string{"UMS_DATABASE_URL=" + dsn}
+	out, errs, code := run(t, env, "migrate", "plan")
+	require.Zero(t, code, errs)
+	require.Equal(t, "nothing is pending\n", out)
+	for { // down to where the migration about lists is pending: it has old and new tables, and blocks of code
+		out, errs, code = run(t, env, "migrate", "down")
+		require.Zero(t, code, errs)
+		require.NotEqual(t, "took back nothing\n", out)
+		if strings.Contains(out, "00022_finding_people") {
+			break
+		}
+	}
+	out, errs, code = run(t, env, "migrate", "plan")
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "00022_finding_people.sql\n")
+	require.Contains(t, out, "      user_search: new\n")
+	require.Regexp(t, `(?m)^      ! users \(\d+ rows, \d+ kB\): SHARE, index; writers wait$`, out)
+	require.Regexp(t, `(?m)^      ! user_roles \(.*: ACCESS EXCLUSIVE, instant; readers and writers wait, to the end of the migration: index$`, out)
+	out, errs, code = run(t, env, "migrate", "plan", "--json")
+	require.Zero(t, code, errs)
+	var plan struct {
+		Pending    int
+		Migrations []struct {
+			Name        string
+			Transaction bool
+			Statements  []struct {
+				SQL     string
+				Effects []struct {
+					Table, Lock, Blocks, Takes, Held string
+					New                              bool
+				}
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &plan), out)
+	require.Len(t, plan.Migrations, plan.Pending)
+	require.Equal(t, "00022_finding_people.sql", plan.Migrations[0].Name)
+	require.True(t, plan.Migrations[0].Transaction)
+	last := plan.Migrations[0].Statements[len(plan.Migrations[0].Statements)-1]
+	require.Equal(t, "DROP INDEX user_roles_role_id_idx;", last.SQL)
+	require.Equal(t, "user_roles", last.Effects[0].Table)
+	require.Equal(t, "ACCESS EXCLUSIVE", last.Effects[0].Lock)
+	_, _, code = run(t, env, "migrate", "status")
+	require.Equal(t, 1, code, "they are pending still")
+}
+
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	t.Run("version", func(t *testing.T) {
@@ -81,7 +131,7 @@ func TestCommands(t *testing.T) {
 	t.Run("every command helps by example", func(t *testing.T) {
 		t.Parallel()
 		for _, command := range []string{
-			"", "serve", "migrate", "migrate up", "migrate down", "migrate status", "admin", "admin create", "keys", "keys rotate", "openapi", "healthcheck", "version", "scan", "restore-finish",
+			"", "serve", "migrate", "migrate up", "migrate down", "migrate status", "migrate plan", "admin", "admin create", "keys", "keys rotate", "openapi", "healthcheck", "version", "scan", "restore-finish",
 		} {
 			out, errs, code := run(t, nil, append(strings.Fields(command), "--help")...)
 			require.Zero(t, code, command)

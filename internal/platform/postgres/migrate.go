@@ -25,6 +25,7 @@ const (
 // Migrator brings the schema to a version. It works as the owner, on a connection of its own.
 type Migrator struct {
 	owner    string // quoted
+	files    fs.FS
 	db       *sql.DB
 	provider *goose.Provider
 }
@@ -56,7 +57,7 @@ func NewMigrator(dsn secret.Text, files fs.FS, log *slog.Logger) (*Migrator, err
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read migrations: %w", err), db.Close())
 	}
-	return &Migrator{owner: pgx.Identifier{cfg.User}.Sanitize(), db: db, provider: provider}, nil
+	return &Migrator{owner: pgx.Identifier{cfg.User}.Sanitize(), files: files, db: db, provider: provider}, nil
 }
 
 // Close ends the connection.
