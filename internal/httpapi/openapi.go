@@ -57,6 +57,7 @@ func (s *Server) document() {
 	o.Servers = []*huma.Server{{URL: s.Config.PublicURL}}
 	o.Tags = tags
 	o.Components.Schemas.Map()["Problem"] = problemSchema()
+	o.Components.Schemas.Map()["ProblemCode"] = problemCodes()
 	for _, unused := range []string{"Document", "Field"} { // huma's idea of an error
 		delete(o.Components.Schemas.Map(), unused)
 	}
@@ -131,6 +132,15 @@ func Surface() ([]*Route, error) {
 		return nil, err
 	}
 	return s.Routes(), nil
+}
+
+// problemCodes lists the codes for those who compare with them. No answer refers to it: a new code breaks no client.
+func problemCodes() *huma.Schema {
+	s := &huma.Schema{Type: huma.TypeString, Description: "The codes of problems as of this version. Others may come: a client takes one that it does not know by its status."}
+	for _, e := range problem.Catalogue() {
+		s.Enum = append(s.Enum, e.Code)
+	}
+	return s
 }
 
 // Contract returns the contract as a document, without a running service.

@@ -3,6 +3,9 @@ import type { components } from "./schema.js";
 /** A refusal, after RFC 9457. `code` is stable; what it means and what to do stands at `type`. */
 export type Problem = components["schemas"]["Problem"];
 
+/** The codes that this version of the service gives, and any that a later one may: compare, and fall back on the status. */
+export type ProblemCode = components["schemas"]["ProblemCode"] | (string & {});
+
 /** One call's outcome, as the methods of the client return it. */
 export interface Outcome<T> {
   data?: T;
@@ -28,7 +31,7 @@ export class ProblemError extends Error {
     return this.problem.status;
   }
 
-  get code(): string {
+  get code(): ProblemCode {
     return this.problem.code;
   }
 
@@ -44,7 +47,7 @@ export class ProblemError extends Error {
 }
 
 /** Tells whether a value is a problem with one of these codes, or with any code where none is named. */
-export function isProblem(value: unknown, ...codes: string[]): value is Problem {
+export function isProblem(value: unknown, ...codes: ProblemCode[]): value is Problem {
   return (
     typeof value === "object" && value !== null && "code" in value && "status" in value &&
     (codes.length === 0 || codes.includes(String(value.code)))

@@ -2346,6 +2346,11 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        /**
+         * @description The codes of problems as of this version. Others may come: a client takes one that it does not know by its status.
+         * @enum {string}
+         */
+        ProblemCode: "malformed_request" | "multiple_credentials" | "invalid_cursor" | "invalid_token" | "unauthenticated" | "invalid_access_token" | "invalid_api_key" | "invalid_refresh_token" | "invalid_credentials" | "invalid_code" | "invalid_mfa_token" | "permission_denied" | "privilege_escalation" | "session_required" | "reauthentication_required" | "mfa_required" | "mfa_enrollment_required" | "email_unverified" | "account_suspended" | "registration_closed" | "ip_denied" | "not_found" | "method_not_allowed" | "email_taken" | "already_exists" | "role_in_use" | "permission_in_use" | "system_role" | "last_admin" | "last_credential" | "rotation_in_progress" | "idempotency_in_progress" | "precondition_failed" | "payload_too_large" | "unsupported_media_type" | "misdirected_request" | "validation_failed" | "role_cycle" | "idempotency_key_reused" | "unsupported_filter" | "rate_limited" | "internal_error" | "unavailable" | "overloaded" | "outcome_unknown";
         Profile: {
             address?: {
                 /** @description ISO 3166-1 alpha-2. */
