@@ -24,6 +24,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
+	"github.com/user-management-service/ums/internal/app/apptest"
 	"github.com/user-management-service/ums/internal/platform/postgres/pgtest"
 )
 
@@ -77,7 +78,7 @@ func TestImageStartsWithNothingToWrite(t *testing.T) {
 		"UMS_DATABASE_MAX_CONNS=4", "UMS_SMTP_URL=smtp://"+mail.Addr().String()+"?tls=none",
 		"UMS_PUBLIC_URL=https://id.example.com", "UMS_ARGON2_MEMORY_KIB=64",
 	)
-	addr := listening(t, inImage(tree, env, append(c.Entrypoint, c.Cmd...)))
+	addr, _ := listening(t, inImage(tree, env, append(c.Entrypoint, c.Cmd...)))
 
 	client := http.Client{Timeout: patience}
 	res, err := client.Get("http://" + addr + "/livez")
@@ -94,28 +95,60 @@ func TestImageStartsWithNothingToWrite(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "v1.2.3-test\n", string(out))
 	require.Equal(t, "", string(run(t, "..", "find", filepath.Join(tree, "data"), "-mindepth", "1")), "production writes no file")
+
+	t.Run("docker-compose.dev.yml", func(t *testing.T) { looksLikeMakeRun(t, tree, c) })
+}
+
+// looksLikeMakeRun starts the image as docker-compose.dev.yml does, but for addresses: nothing has to be set, the log has the
+// first administrator's invitation, and mails are at /dev/mail.
+func looksLikeMakeRun(t *testing.T, tree string, c description) {
+	env := slices.Clone(c.Env)
+	for name, value := range composed(t, "docker-compose.dev.yml") {
+		switch name {
+		case "UMS_DATABASE_URL":
+			value = overTCP(t, pgtest.URL(t))
+		case "UMS_DATABASE_DIRECT_URL", "UMS_SMTP_URL": // one URL here; no mail catcher is the default
+			continue
+		}
+		env = append(env, name+"="+value)
+	}
+	// The volume takes over owner and mode of the folder in whose place it comes.
+	env = append(env, "UMS_HTTP_ADDR=0.0.0.0:0", "UMS_ADMIN_ADDR=127.0.0.1:0", "VOLUME=mount -t tmpfs -o mode=0700,uid=65532,gid=65532 volume "+tree+"/data")
+	addr, log := listening(t, inImage(tree, env, append(c.Entrypoint, c.Cmd...)))
+	_, port, err := net.SplitHostPort(addr)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		return strings.Contains(log.String(), "http://localhost:8080/accept-invitation#token=")
+	}, patience, 50*time.Millisecond, "the first administrator's invitation is in the log")
+	client := http.Client{Timeout: patience}
+	for _, path := range []string{"/readyz", "/docs", "/dev/mail", "/dev/mail/pages.css"} {
+		res, err := client.Get("http://localhost:" + port + path)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, 200, res.StatusCode, path)
+	}
 }
 
 // inImage is a command in the tree of an image: in its own mount namespace, where that tree is the root and read-only.
 func inImage(tree string, env, command []string) *exec.Cmd {
-	script := `mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec chroot --userspec=65532:65532 "$0" "$@"`
+	script := `mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && $VOLUME && exec chroot --userspec=65532:65532 "$0" "$@"`
 	cmd := exec.Command("unshare", append([]string{"--mount", "sh", "-c", script, tree}, command...)...)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "VOLUME=true"}, env...)
 	return cmd
 }
 
-// listening starts the service and returns the address in its log. The process ends with the test.
-func listening(t *testing.T, cmd *exec.Cmd) string {
+// listening starts the service and returns the address in its log, and the log. The process ends with the test.
+func listening(t *testing.T, cmd *exec.Cmd) (addr string, log *apptest.Log) {
 	t.Helper()
-	var log bytes.Buffer
-	cmd.Stderr = &log
+	log = &apptest.Log{}
+	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	found, ended := make(chan string, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
-		lines := bufio.NewScanner(io.TeeReader(out, &log))
+		lines := bufio.NewScanner(io.TeeReader(out, log))
 		for lines.Scan() {
 			var line struct{ Msg, Addr string }
 			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "listening" {
@@ -132,14 +165,13 @@ func listening(t *testing.T, cmd *exec.Cmd) string {
 		}
 	})
 	select {
-	case addr := <-found:
-		return addr
+	case addr = <-found:
 	case <-ended:
 		require.FailNow(t, "the service ended", "%s", log.String())
 	case <-time.After(patience):
 		require.FailNow(t, "the service does not listen")
 	}
-	return ""
+	return addr, log
 }
 
 // overTCP returns a DSN of the same database through a port of this machine: the server's socket may lie in a folder that

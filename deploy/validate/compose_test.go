@@ -74,9 +74,13 @@ func TestComposeForALookAsksForNothing(t *testing.T) {
 	t.Parallel()
 	p, err := load(t, "docker-compose.dev.yml", nil)
 	require.NoError(t, err)
-	require.ElementsMatch(t, []string{"ums", "postgres", "mail"}, p.ServiceNames())
+	require.ElementsMatch(t, []string{"ums", "postgres"}, p.ServiceNames(), "what make run starts")
 	require.Equal(t, "development", *p.Services["ums"].Environment["UMS_ENV"])
 	loopbackOnly(t, p)
+
+	p, err = load(t, "docker-compose.dev.yml", nil, "mail", "replicas")
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"ums", "postgres", "mail", "redis"}, p.ServiceNames())
 }
 
 // loopbackOnly: a port that is published on all addresses passes by the host's firewall.
