@@ -77,6 +77,10 @@ bench: ## Run the benchmarks of the hot paths
 	@scripts/install-redis || true # the tests that need it say so
 	scripts/with-database $(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: fuzz
+fuzz: ## Fuzz every target for TIME (30s) each
+	@scripts/fuzz '$(or $(TIME),30s)'
+
 .PHONY: figures
 figures: ## Print the figures of signing in, with production's parameters, and of lists among a million (some minutes, on an idle machine)
 	scripts/with-database $(GO) test -tags figures -count=1 -v -timeout 30m -run '^TestFigures' ./internal/e2e
@@ -84,7 +88,7 @@ figures: ## Print the figures of signing in, with production's parameters, and o
 ##: Checking
 
 .PHONY: check
-check: check-fmt check-generated lint lint-shell lint-api lint-typescript check-deploy test-race test-browser test-clients test-rehearsal ## Everything that CI runs, the quick parts first
+check: check-fmt check-generated lint lint-shell lint-workflows lint-api lint-typescript check-deploy test-race test-browser test-clients test-rehearsal ## Everything that CI runs, the quick parts first
 
 .PHONY: test-race
 test-race: ## Run every test under the race detector
@@ -110,6 +114,14 @@ lint-shell: ## Lint the shell scripts, where shellcheck is installed
 	@if command -v shellcheck >/dev/null; then \
 		grep -lIE '^#!.*(ba)?sh$$' $$(git ls-files --cached --others --exclude-standard -- scripts .ci deploy) | xargs -r shellcheck -x; \
 	else echo "shellcheck is not installed; the scripts stay unchecked"; fi
+
+.PHONY: lint-workflows
+lint-workflows: ## Lint .github/workflows
+	@$(GO) run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+
+.PHONY: vuln
+vuln: ## Find known vulnerabilities in what the program calls; asks the Go vulnerability database
+	@$(GO) run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...
 
 .PHONY: lint-api
 lint-api: ## Lint the HTTP contract, where npm is installed
@@ -146,6 +158,10 @@ image: ## Build the container image with buildah or Docker; Go compiles on this 
 .PHONY: docker
 docker: ## Build the container image with Docker alone, compiling inside of it
 	docker build --build-arg VERSION='$(VERSION)' -t '$(IMAGE)' .
+
+.PHONY: release
+release: ## Write the archives of a release, their list of modules and their checksums into dist/
+	@scripts/release '$(VERSION)' dist
 
 .PHONY: clean
 clean: ## Remove what was built; .data (the database) and .cache (the tools) stay

@@ -2,7 +2,9 @@
 package deploy_test
 
 import (
+	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -29,6 +31,17 @@ func read(t *testing.T, name string) string {
 	b, err := os.ReadFile(filepath.Join("..", name))
 	require.NoError(t, err)
 	return string(b)
+}
+
+// run runs a command in a folder and returns its standard output.
+func run(t *testing.T, folder, name string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = folder
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	require.NoError(t, cmd.Run(), "%s %s\n%s%s", name, strings.Join(args, " "), errs.String(), out.String())
+	return out.Bytes()
 }
 
 // documented returns the variables of .env.example, set or commented out.

@@ -4,7 +4,6 @@ package deploy_test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -234,15 +233,4 @@ func below(t *testing.T, folder string) []string {
 		return nil
 	}))
 	return names
-}
-
-// run runs a command in a folder and returns its standard output.
-func run(t *testing.T, folder, name string, args ...string) []byte {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
-	cmd.Dir = folder
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	require.NoError(t, cmd.Run(), "%s %s\n%s%s", name, strings.Join(args, " "), errs.String(), out.String())
-	return out.Bytes()
 }

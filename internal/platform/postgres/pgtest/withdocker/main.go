@@ -3,11 +3,13 @@
 //
 //	go build -C internal/platform/postgres/pgtest/withdocker -o "$PWD/.cache/bin/withdocker" .
 //	.cache/bin/withdocker -- go test ./...
+//	.cache/bin/withdocker -image postgres:15-alpine -- go test ./...
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,20 +21,17 @@ import (
 	"github.com/testcontainers/testcontainers-go/modules/postgres"
 )
 
-const image = "postgres:17-alpine"
-
 func main() {
-	args := os.Args[1:]
-	if len(args) > 0 && args[0] == "--" {
-		args = args[1:]
-	}
+	image := flag.String("image", "postgres:17-alpine", "the `name` of PostgreSQL's image")
+	flag.Parse()
+	args := flag.Args()
 	if len(args) == 0 {
 		fmt.Fprintln(os.Stderr, "withdocker: name a command: withdocker -- go test ./...")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, args)
+	err := run(ctx, *image, args)
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -44,7 +43,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) (err error) {
+func run(ctx context.Context, image string, args []string) (err error) {
 	sctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // the image may have to come first
 	defer cancel()
 	container, err := postgres.Run(
