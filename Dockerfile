@@ -20,7 +20,7 @@ LABEL org.opencontainers.image.title="ums" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.source="https://github.com/user-management-service/ums" \
-      org.opencontainers.image.documentation="https://github.com/user-management-service/ums/blob/main/docs/operations/containers.md" \
+      org.opencontainers.image.documentation="https://github.com/user-management-service/ums/blob/main/docs/operations/deployment.md" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /out/root/ /
 # The one folder that the service may write; a container needs it in development alone. The rest works with a read-only root.

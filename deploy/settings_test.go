@@ -44,6 +44,7 @@ func TestTheServiceTakesTheSettingsOfEachDeployment(t *testing.T) {
 		"kubernetes, migrate":    over(image, kubernetes(t, 0)),
 		"kubernetes, serve":      over(image, kubernetes(t, 1)),
 		"systemd":                systemd(t),
+		"systemd, umsctl":        umsctl(t),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -140,6 +141,24 @@ func systemd(t *testing.T) map[string]string {
 				require.Contains(t, unit, "LoadCredential="+file+":", "nothing loads it")
 			}
 			env[name] = strings.NewReplacer("%d", files, "%S", "/var/lib").Replace(value)
+		}
+	}
+	return env
+}
+
+// umsctl returns the variables that the operator's commands get.
+func umsctl(t *testing.T) map[string]string {
+	t.Helper()
+	folder := t.TempDir()
+	script := strings.NewReplacer(
+		"/etc/ums/ums.env", filepath.Join(folder, "ums.env"), "/etc/ums/credentials", secretFiles(t), "exec /usr/local/bin/ums", "exec",
+	).Replace(read(t, "deploy/systemd/umsctl"))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "ums.env"), []byte(read(t, "deploy/systemd/ums.env")), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "umsctl"), []byte(script), 0o600))
+	env := map[string]string{}
+	for line := range strings.Lines(string(run(t, folder, "sh", "umsctl", "env"))) {
+		if name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "="); strings.HasPrefix(name, "UMS_") && !strings.HasPrefix(name, "UMS_TEST_") {
+			env[name] = value
 		}
 	}
 	return env
