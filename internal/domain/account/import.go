@@ -30,6 +30,7 @@ type Imported struct {
 	New                           // without Password and SendInvite
 	PasswordHash string           // of any scheme that password.ParseForeign takes; empty: none
 	CreatedAt    *time.Time       // nil: now
+	Suspended    bool             // it may not sign in; for the service's command line alone
 	Profile      *profile.Changes // what it has is set; nil: none. Needs profiles:write
 }
 
@@ -132,6 +133,9 @@ func (s *Service) imported(n Imported) (user.Draft, *profile.Draft, error) {
 	if err := add("", err); err != nil {
 		return draft, nil, err
 	}
+	if n.Suspended {
+		draft.Status = user.Suspended
+	}
 	if n.PasswordHash != "" {
 		switch {
 		case n.Kind == user.Program:
@@ -209,6 +213,8 @@ func (c *Candidate) allowed(by actor.Actor) error {
 		return actor.Denied(ImportPermission)
 	case c.fault != nil:
 		return c.fault
+	case c.in.Suspended && by.Kind != actor.System:
+		return fault.InvalidField("/suspended", "not_allowed", "Only the service's command line sets it; suspend the account when it is there.")
 	case c.in.Profile != nil && !by.May(profile.WritePermission):
 		return actor.Denied(profile.WritePermission)
 	}

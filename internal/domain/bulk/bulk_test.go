@@ -149,7 +149,7 @@ func TestREG08_AZ03_LinesAreNoWayAround(t *testing.T) {
 	by := b.caller("importer@example.com", "users:import", "roles:assign")
 	lines := []string{`{"email": "good@example.org", "email_verified": true, "created_at": "2020-02-03T04:05:06Z"}`}
 	for _, member := range []string{
-		`"id": "x"`, `"status": "active"`, `"mfa_enabled": true`, `"role": "admin"`, `"tenant": 1`, `"password": "seven unrelated llamas"`, `"Email": "x"`,
+		`"id": "x"`, `"suspended": true`, `"status": "active"`, `"mfa_enabled": true`, `"role": "admin"`, `"tenant": 1`, `"password": "seven unrelated llamas"`, `"Email": "x"`,
 		`"roles": ["admin"]`, `"roles": ["nobody\u0000"]`, `"email": "twice@example.org"`, `"created_at": "2999-01-01T00:00:00Z"`,
 		`"password_hash": "secret-and-plain", "email_verified": true`, `"display_name": 7`, `"metadata": ` + strings.Repeat("[", 40) + strings.Repeat("]", 40),
 	} {

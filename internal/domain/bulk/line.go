@@ -45,6 +45,7 @@ type line struct {
 	Metadata      jsontext.Value `json:"metadata"`
 	AppMetadata   jsontext.Value `json:"app_metadata"`
 	Profile       *filled        `json:"profile"`
+	Suspended     bool           `json:"suspended"` // of the service's command line
 }
 
 // filled is a profile as PUT takes it.
@@ -106,7 +107,7 @@ func parse(text []byte) (account.Imported, error) {
 			Kind: user.Kind(l.Kind), Email: l.Email, EmailVerified: l.EmailVerified, Roles: l.Roles,
 			DisplayName: l.DisplayName, Locale: l.Locale, ExternalID: l.ExternalID, Metadata: l.Metadata, AppMetadata: l.AppMetadata,
 		},
-		PasswordHash: l.PasswordHash, CreatedAt: l.CreatedAt, Profile: l.Profile.changes(),
+		PasswordHash: l.PasswordHash, CreatedAt: l.CreatedAt, Profile: l.Profile.changes(), Suspended: l.Suspended,
 	}, nil
 }
 
