@@ -17,6 +17,8 @@ import (
 
 const otherMasterKey = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA="
 
+var native = transfer.Mapping{From: transfer.Native}
+
 type doc = map[string]any
 
 // configured is what a command on the server of s is configured with.
@@ -40,10 +42,10 @@ func exported(t *testing.T, s *apptest.Service, masterKey string, secrets bool) 
 
 func restored(t *testing.T, s *apptest.Service, file string, o transfer.Options) (did transfer.Restored, rejected []transfer.Rejection) {
 	t.Helper()
-	did, err := app.Restore(t.Context(), configured(t, s, otherMasterKey), strings.NewReader(file), o,
+	got, err := app.Import(t.Context(), configured(t, s, otherMasterKey), strings.NewReader(file), native, o,
 		transfer.Listener{Reject: func(r transfer.Rejection) { rejected = append(rejected, r) }})
 	require.NoError(t, err)
-	return did, rejected
+	return *got.Restored, rejected
 }
 
 // elsewhere is an empty service with another master key.
@@ -126,7 +128,7 @@ func TestTransferMovesEverybody(t *testing.T) {
 	back, rejected := restored(t, to, file, transfer.Options{OnConflict: transfer.Skip})
 	require.Empty(t, rejected)
 	require.Equal(t, transfer.Restored{
-		Report: transfer.Report{Read: 6, Created: 6}, Secrets: true, Permissions: 1, Roles: 2, RolesDiffer: []string{},
+		Report: transfer.Report{Read: 6, Created: 6}, Content: transfer.Content{Secrets: true, Permissions: 1, RolesCreated: 2, RolesDiffer: []string{}},
 	}, back)
 
 	there := to.Admin(t)
@@ -246,11 +248,11 @@ func TestTransferTellsWhatItDidNotTake(t *testing.T) {
 	require.Equal(t, "malformed_line", codes[11])
 
 	for text, want := range map[string]error{
-		"": transfer.ErrFormat, `{"email": "a@b.test"}`: transfer.ErrFormat, strings.Join(head, "\n"): transfer.ErrCutOff,
-		file[:len(file)-30]: transfer.ErrCutOff, strings.Join(append(head[:len(head)-1:len(head)-1], lines[len(lines)-1]), "\n"): transfer.ErrCutOff,
+		strings.Join(head, "\n"): transfer.ErrCutOff,
+		file[:len(file)-30]:      transfer.ErrCutOff, strings.Join(append(head[:len(head)-1:len(head)-1], lines[len(lines)-1]), "\n"): transfer.ErrCutOff,
 		strings.Replace(lines[0], `"version":1`, `"version":2`, 1): transfer.ErrVersion,
 	} {
-		_, err := app.Restore(t.Context(), configured(t, to, otherMasterKey), strings.NewReader(text), transfer.Options{OnConflict: transfer.Skip}, transfer.Listener{})
+		_, err := app.Import(t.Context(), configured(t, to, otherMasterKey), strings.NewReader(text), native, transfer.Options{OnConflict: transfer.Skip}, transfer.Listener{})
 		require.ErrorIs(t, err, want)
 	}
 }
@@ -265,13 +267,13 @@ func TestTransferUpdates(t *testing.T) {
 		`"status":"suspended"`, `"status":"active"`).Replace(file)
 	root := s.Admin(t)
 	cfg := configured(t, s, apptest.MasterKey)
-	did, err := app.Restore(t.Context(), cfg, strings.NewReader(changed), transfer.Options{OnConflict: transfer.Skip}, transfer.Listener{})
+	did, err := app.Import(t.Context(), cfg, strings.NewReader(changed), native, transfer.Options{OnConflict: transfer.Skip}, transfer.Listener{})
 	require.NoError(t, err)
-	require.Equal(t, []any{int64(6), []string{"accounting"}, 0}, []any{did.Skipped, did.RolesDiffer, did.RolesChange})
+	require.Equal(t, []any{int64(6), []string{"accounting"}, 0}, []any{did.Skipped, did.Restored.RolesDiffer, did.Restored.RolesUpdated})
 	for _, dry := range []bool{true, false} {
-		did, err = app.Restore(t.Context(), cfg, strings.NewReader(changed), transfer.Options{OnConflict: transfer.Update, DryRun: dry}, transfer.Listener{})
+		did, err = app.Import(t.Context(), cfg, strings.NewReader(changed), native, transfer.Options{OnConflict: transfer.Update, DryRun: dry}, transfer.Listener{})
 		require.NoError(t, err)
-		require.Equal(t, []any{int64(1), int64(5), 1}, []any{did.Updated, did.Skipped, did.RolesChange})
+		require.Equal(t, []any{int64(1), int64(5), 1}, []any{did.Updated, did.Skipped, did.Restored.RolesUpdated})
 		got := root.GET(t, "/users?email=ada@example.com").Want(t, 200).String(t, "data.0.display_name")
 		require.Equal(t, !dry, got == "Ada Lion")
 	}

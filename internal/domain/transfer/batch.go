@@ -55,14 +55,10 @@ func (r *restorer) flush(ctx context.Context) error {
 			return err
 		}
 		r.batch = r.batch[:0]
-		r.did.Created += did.tally.Created
-		r.did.Updated += did.tally.Updated
-		r.did.Skipped += did.tally.Skipped
-		r.did.Failed += did.tally.Failed
+		r.did.Add(did.tally)
 		for _, one := range did.rejected {
 			r.tell.reject(one)
 		}
-		r.tell.progress(r.did.Report)
 		return nil
 	}
 }

@@ -46,32 +46,40 @@ type Report struct {
 	Failed  int64 `json:"failed"`
 }
 
-// Restored adds what else a file of this service holds.
+// Add adds what became of others.
+func (r *Report) Add(o Report) {
+	r.Read += o.Read
+	r.Created += o.Created
+	r.Updated += o.Updated
+	r.Skipped += o.Skipped
+	r.Failed += o.Failed
+}
+
+// Restored is what became of a file of this service.
 type Restored struct {
 	Report
-	Secrets     bool     `json:"secrets"`
-	Permissions int      `json:"permissions_created"`
-	Roles       int      `json:"roles_created"`
-	RolesChange int      `json:"roles_updated"`
-	RolesDiffer []string `json:"roles_that_differ"` // they are there with another content, and were left alone
-	OtherRP     bool     `json:"passkeys_of_another_site"`
+	Content
+}
+
+// Content is what such a file holds beside accounts, and what became of it.
+type Content struct {
+	Secrets      bool     `json:"secrets"`
+	Permissions  int      `json:"permissions_created"`
+	RolesCreated int      `json:"roles_created"`
+	RolesUpdated int      `json:"roles_updated"`
+	RolesDiffer  []string `json:"roles_that_differ"`        // they are there with another content, and were left alone
+	OtherSite    bool     `json:"passkeys_of_another_site"` // they do not work here
 }
 
 // Listener hears of an import while it goes on; each member may be nil.
 type Listener struct {
 	Reject   func(Rejection)
-	Progress func(Report)
+	Progress func(done, total int64) // lines
 }
 
 func (l Listener) reject(r Rejection) {
 	if l.Reject != nil {
 		l.Reject(r)
-	}
-}
-
-func (l Listener) progress(r Report) {
-	if l.Progress != nil {
-		l.Progress(r)
 	}
 }
 

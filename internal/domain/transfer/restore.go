@@ -198,7 +198,7 @@ func (r *restorer) begin(ctx context.Context, kind string, text []byte) error {
 		return ErrVersion
 	}
 	r.begun, r.did.Secrets = true, h.Secrets
-	r.did.OtherRP = h.Secrets && h.PasskeyRP != "" && h.PasskeyRP != r.PasskeyRP
+	r.did.OtherSite = h.Secrets && h.PasskeyRP != "" && h.PasskeyRP != r.PasskeyRP
 	e := audit.Event{Action: "user.import", Outcome: audit.Success, Target: audit.Target{Type: "import"}, Changes: map[string]audit.Change{
 		"format": {To: format}, "secrets": {To: h.Secrets}, "dry_run": {To: r.o.DryRun}, "on_conflict": {To: r.o.OnConflict},
 	}}
@@ -242,7 +242,7 @@ func (r *restorer) role(ctx context.Context, text []byte) error {
 	at := slices.IndexFunc(r.roles, func(there role.Role) bool { return there.Name == l.Name })
 	switch {
 	case at < 0:
-		r.did.Roles++
+		r.did.RolesCreated++
 		if r.o.DryRun {
 			return nil
 		}
@@ -250,7 +250,7 @@ func (r *restorer) role(ctx context.Context, text []byte) error {
 			Name: l.Name, Description: l.Description, Permissions: l.Permissions, Inherits: l.Inherits, RequireMFA: l.RequireMFA,
 		}, nil)
 		if err != nil {
-			r.did.Roles--
+			r.did.RolesCreated--
 		}
 		return err
 	case sameContent(r.roles[at], &l):
@@ -259,7 +259,7 @@ func (r *restorer) role(ctx context.Context, text []byte) error {
 		r.did.RolesDiffer = append(r.did.RolesDiffer, l.Name)
 		return nil
 	}
-	r.did.RolesChange++
+	r.did.RolesUpdated++
 	if r.o.DryRun {
 		return nil
 	}
@@ -270,7 +270,7 @@ func (r *restorer) role(ctx context.Context, text []byte) error {
 	}
 	_, err := r.Roles.Update(ctx, r.by, r.roles[at].ID, p, nil)
 	if err != nil {
-		r.did.RolesChange--
+		r.did.RolesUpdated--
 	}
 	return err
 }
