@@ -35,10 +35,10 @@ func (e *environment) export() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			bar := newProgress(cmd.ErrOrStderr(), "accounts")
+			bar := newProgress(cmd.ErrOrStderr())
 			var did transfer.Exported
 			err = e.write(args[0], force, func(w io.Writer) (err error) {
-				did, err = app.Export(cmd.Context(), cfg, secrets, w, func(users int64) { bar.show(users, 0) })
+				did, err = app.Export(cmd.Context(), cfg, secrets, w, func(users int64) { bar.show(users, 0, "accounts") })
 				return err
 			})
 			bar.end()

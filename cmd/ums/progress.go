@@ -10,27 +10,26 @@ import (
 // progress is a line on a terminal that says how far a long command is. Elsewhere it says nothing.
 type progress struct {
 	w     io.Writer // nil: no terminal
-	what  string
 	began time.Time
 	shown time.Time
 }
 
 const barWidth = 30
 
-func newProgress(w io.Writer, what string) *progress {
+func newProgress(w io.Writer) *progress {
 	if !isTerminal(w) {
 		w = nil
 	}
-	return &progress{w: w, what: what, began: time.Now()}
+	return &progress{w: w, began: time.Now()}
 }
 
-// show says that n of total are done; a total of 0 is unknown. At most ten times a second.
-func (p *progress) show(n, total int64) {
+// show says that n of total of what are done; a total of 0 is unknown. At most ten times a second.
+func (p *progress) show(n, total int64, what string) {
 	if p.w == nil || time.Since(p.shown) < 100*time.Millisecond {
 		return
 	}
 	p.shown = time.Now()
-	fmt.Fprint(p.w, "\r\x1b[K"+progressLine(n, total, p.what, time.Since(p.began)))
+	fmt.Fprint(p.w, "\r\x1b[K"+progressLine(n, total, what, time.Since(p.began)))
 }
 
 func progressLine(n, total int64, what string, took time.Duration) string {

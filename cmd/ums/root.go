@@ -38,7 +38,7 @@ func newRoot(vars []string, stdout io.Writer) *cobra.Command {
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		e.serve(), e.migrate(), e.admin(), e.keys(), e.openapi(), e.healthcheck(), e.version(), e.scan(), e.export(),
+		e.serve(), e.migrate(), e.admin(), e.keys(), e.openapi(), e.healthcheck(), e.version(), e.scan(), e.export(), e.importFile(),
 		e.restoreFinish(), e.seed(),
 	)
 	return root

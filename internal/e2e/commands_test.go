@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -131,7 +132,7 @@ func TestCommands(t *testing.T) {
 	t.Run("every command helps by example", func(t *testing.T) {
 		t.Parallel()
 		for _, command := range []string{
-			"", "serve", "migrate", "migrate up", "migrate down", "migrate status", "migrate plan", "admin", "admin create", "keys", "keys rotate", "openapi", "healthcheck", "version", "scan", "restore-finish",
+			"", "serve", "migrate", "migrate up", "migrate down", "migrate status", "migrate plan", "admin", "admin create", "keys", "keys rotate", "openapi", "healthcheck", "version", "scan", "restore-finish", "export", "import",
 		} {
 			out, errs, code := run(t, nil, append(strings.Fields(command), "--help")...)
 			require.Zero(t, code, command)
@@ -141,6 +142,7 @@ func TestCommands(t *testing.T) {
 	})
 	t.Run("wrong calls", func(t *testing.T) {
 		t.Parallel()
+		nowhere := filepath.Join(t.TempDir(), "users.ndjson")
 		for _, c := range []struct {
 			call string
 			code int
@@ -162,6 +164,19 @@ func TestCommands(t *testing.T) {
 			{"keys rotate soon", 2, "soon"},
 			{"restore-finish", 1, "UMS_DATABASE_URL"},
 			{"restore-finish now", 2, "now"},
+			{"export", 2, "one file"},
+			{"export a b", 2, "one file"},
+			{"export --json -", 2, "--json"},
+			{"export " + nowhere, 1, "UMS_DATABASE_URL"},
+			{"import", 2, "one file"},
+			{"import --from ldap x", 2, "--from"},
+			{"import --on-conflict replace x", 2, "--on-conflict"},
+			{"import --from csv --delimiter ;; x", 2, "--delimiter"},
+			{"import --from csv --column mail=E-Mail x", 2, "--column"},
+			{"import --column email=E-Mail x", 2, "--column"},
+			{"import --superuser-role admin x", 2, "--superuser-role"},
+			{"import --assume-verified x", 2, "--assume-verified"},
+			{"import /no/such/file", 1, "/no/such/file"},
 		} {
 			out, errs, code := run(t, nil, strings.Fields(c.call)...)
 			require.Equal(t, c.code, code, c.call)
