@@ -14,7 +14,7 @@ import (
 )
 
 const style = `body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem;` +
-	`color-scheme:light dark}h1{margin-bottom:0}code{font-size:1.1em}dt{font-weight:600;margin-top:1rem}dd{margin:0}`
+	`overflow-wrap:anywhere}html{color-scheme:light dark}h1{margin-bottom:0}code{font-size:1.1em}dt{font-weight:600;margin-top:1rem}dd{margin:0}`
 
 var page = template.Must(template.New("problem").Parse(`<!doctype html>
 <html lang="en">
