@@ -35,7 +35,7 @@ func (b *block) shell() bool { return b.lang == "sh" || b.lang == "prepare" }
 var update = flag.Bool("update", false, "write the answers of shell blocks into the pages, and the generated tables")
 
 var (
-	comment = regexp.MustCompile(`^<!-- (after|service|prepare|not run|not compared)(?::|$)`)
+	comment = regexp.MustCompile(`^ *<!-- (after|service|prepare|not run|not compared)(?::|$)`)
 	fence   = regexp.MustCompile("^( *)(```+|~~~+)([a-z]*)$")
 )
 
