@@ -109,6 +109,9 @@ func blocks(page, text string) (found []*block, err error) {
 	if open != nil {
 		return nil, fmt.Errorf("%s: does not end", open)
 	}
+	if skip != nil {
+		return nil, fmt.Errorf("%s: no block follows", skip)
+	}
 	return joined(found), nil
 }
 
@@ -204,10 +207,11 @@ func chain(t *testing.T, page string, over []string) []*block {
 func TestBlocksAreRead(t *testing.T) {
 	t.Parallel()
 	page := strings.ReplaceAll("# A\n<!-- after: x.md -->\n<!-- prepare:\nA=1\n-->\n\n'''sh\necho $A\n'''\n\n'''text\n1\n'''\n\n"+
-		"- in a list:\n\n  <!-- not run: needs a cluster -->\n", "'''", "```")
+		"- in a list:\n\n  <!-- not run: needs a cluster -->\n  '''sh\n  exit\n  '''\n", "'''", "```")
 	found, err := blocks("p.md", page)
 	require.NoError(t, err)
-	require.Len(t, found, 4)
+	require.Len(t, found, 6)
+	require.Equal(t, block{page: "p.md", line: 19, lang: "sh", text: "exit", skipped: "needs a cluster"}, *found[5])
 	require.Equal(t, "after", found[0].lang)
 	require.Equal(t, "x.md", found[0].text)
 	require.Equal(t, block{page: "p.md", line: 3, lang: "prepare", text: "A=1"}, *found[1])
@@ -221,6 +225,7 @@ func TestBlocksAreRead(t *testing.T) {
 		{"```sh\nx", "does not end"},
 		{"<!-- not run: -->\n```sh\nx\n```", "say why"},
 		{"<!-- not run: because -->\n```sh\nx\n```", "say why"},
+		{"<!-- not run: needs a cluster -->", "no block follows"},
 		{"<!-- not run: needs a cluster -->\nAnd then:\n```sh\nx\n```", "no block follows"},
 	} {
 		_, err := blocks("p.md", c.page)
