@@ -26,14 +26,17 @@ func limited(t *testing.T, server *redistest.Server, env ...string) [3]*apptest.
 	}
 }
 
-// flood sends n requests at once, spread over the replicas, and returns how many were not refused by a limit. Every
-// answer must say truly what is left.
+// flood sends n requests by 30 clients at once, spread over the replicas, and returns how many were not refused by a limit.
+// Every answer must say truly what is left. More clients would only wait for a processor, until Redis seems not to answer.
 func flood(t *testing.T, replicas [3]*apptest.Service, c *apptest.Client, path, policy string, limit, n int) int {
 	t.Helper()
 	var passed atomic.Int64
 	var all sync.WaitGroup
+	clients := make(chan struct{}, 30)
 	for i := range n {
+		clients <- struct{}{}
 		all.Go(func() {
+			defer func() { <-clients }()
 			a, _, err := c.At(replicas[i%3]).Try(http.MethodGet, path, nil)
 			if err != nil {
 				t.Error(err)
