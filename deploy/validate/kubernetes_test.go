@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	podsecurity "k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
@@ -115,7 +117,12 @@ func TestKubernetes(t *testing.T) {
 	}
 	require.Equal(t, "ums", pod.Spec.Volumes[0].Secret.SecretName)
 
-	// Confined.
+	// Confined: the strictest of the pod security standards takes it.
+	standards, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	require.NoError(t, err)
+	restricted := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
+	result := policy.AggregateCheckResults(standards.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec))
+	require.True(t, result.Allowed, result.ForbiddenDetail())
 	require.False(t, *pod.Spec.AutomountServiceAccountToken)
 	require.False(t, *one[*corev1.ServiceAccount](t, objects).AutomountServiceAccountToken)
 	require.False(t, *pod.Spec.EnableServiceLinks)
