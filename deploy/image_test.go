@@ -93,7 +93,7 @@ func TestImageStartsWithNothingToWrite(t *testing.T) {
 	out, err := inImage(tree, env, []string{"/ums", "version"}).Output()
 	require.NoError(t, err)
 	require.Equal(t, "v1.2.3-test\n", string(out))
-	require.Equal(t, "", string(run(t, "..", "find", filepath.Join(tree, "data"), "-mindepth", "1")), "production writes no file")
+	require.Empty(t, run(t, "..", "find", filepath.Join(tree, "data"), "-mindepth", "1"), "production writes no file")
 
 	t.Run("docker-compose.dev.yml", func(t *testing.T) { looksLikeMakeRun(t, tree, c) })
 }

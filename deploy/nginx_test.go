@@ -265,7 +265,7 @@ func TestNginxPassesStreamsOnAsTheyCome(t *testing.T) {
 				}
 				_ = w.Close()
 			}()
-			req, err := http.NewRequestWithContext(t.Context(), "POST", id+"/api/v1"+path, body)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, id+"/api/v1"+path, body)
 			require.NoError(t, err)
 			res, err := p.client(t, "127.0.0.1").Do(req)
 			require.NoError(t, err)
