@@ -117,8 +117,9 @@ func looksLikeMakeRun(t *testing.T, tree string, c description) {
 	_, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		return strings.Contains(log.String(), "http://localhost:8080/accept-invitation#token=")
-	}, patience, 50*time.Millisecond, "the first administrator's invitation is in the log")
+		return strings.Contains(log.String(), `"msg":"ready"`)
+	}, patience, 50*time.Millisecond)
+	require.Contains(t, log.String(), "http://localhost:8080/accept-invitation#token=", "the first administrator's invitation")
 	client := http.Client{Timeout: patience}
 	for _, path := range []string{"/readyz", "/docs", "/dev/mail", "/dev/mail/pages.css"} {
 		res, err := client.Get("http://localhost:" + port + path)
