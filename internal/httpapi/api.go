@@ -72,9 +72,6 @@ func (a *adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
 	}
 	a.router.MethodFunc(op.Method, op.Path, func(w http.ResponseWriter, r *http.Request) {
 		a.server.serve(route, w, r, func(w http.ResponseWriter, r *http.Request) {
-			if route.direct != nil && route.direct(w, r, callFrom(r.Context())) {
-				return
-			}
 			ctx := exchange{humaContext: humachi.NewContext(op, r, w), w: w}
 			if route.Stream {
 				ctx.progress = callFrom(r.Context()).progress

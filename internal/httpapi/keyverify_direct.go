@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 )
@@ -45,14 +46,16 @@ func (s *Server) verifyKeyDirectly(w http.ResponseWriter, r *http.Request, c *ca
 	if err != nil {
 		return false
 	}
-	b := verdict.append(make([]byte, 0, 512))
-	h := w.Header()
-	h["Content-Type"] = jsonType
-	h["Content-Length"] = []string{strconv.Itoa(len(b))}
+	b, _ := verdictBuffers.Get().(*[]byte)
+	defer verdictBuffers.Put(b)
+	*b = verdict.append((*b)[:0])
+	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(b) // the client may be gone
+	_, _ = w.Write(*b) // net/http takes a copy, and knows the length at the end; the client may be gone
 	return true
 }
+
+var verdictBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, 512)) }}
 
 var jsonType = []string{mediaJSON}
 

@@ -139,8 +139,16 @@ func build(d Deps, register func(*Server)) (*Server, error) {
 	s.document()
 	s.pages(api)
 
-	root := chi.NewRouter()
-	root.Use(
+	probes := chi.NewRouter()
+	probes.Get("/livez", s.livez)
+	probes.Get("/readyz", s.readyz)
+	probes.MethodNotAllowed(s.methodNotAllowed)
+	limited := chi.Chain(
+		middleware.CORS(d.Config.Edge.CORSOrigins, d.Config.Development),
+		middleware.Shed(inFlight, s.problems, d.Metrics.Shed.WithLabelValues("api")),
+		s.limits.ByAddress,
+	).Handler(api)
+	s.handler, s.paths = chi.Chain(
 		middleware.RequestID(d.Clock),
 		middleware.AccessLog(middleware.AccessLogConfig{Clock: d.Clock, Metrics: d.Metrics, Log: d.Log, Sink: d.Sink}),
 		middleware.Recover(d.Log, s.problems, d.Metrics.Panics),
@@ -148,17 +156,13 @@ func build(d Deps, register func(*Server)) (*Server, error) {
 		middleware.ClientIP(d.Config.Edge.TrustedProxies),
 		middleware.Host(d.Config.Edge.AllowedHosts, public.Host, s.problems),
 		headAsGet,
-	)
-	root.Get("/livez", s.livez)
-	root.Get("/readyz", s.readyz)
-	root.NotFound(s.notFound)
-	root.MethodNotAllowed(s.methodNotAllowed)
-	root.Mount("/", chi.Chain(
-		middleware.CORS(d.Config.Edge.CORSOrigins, d.Config.Development),
-		middleware.Shed(inFlight, s.problems, d.Metrics.Shed.WithLabelValues("api")),
-		s.limits.ByAddress,
-	).Handler(api))
-	s.handler, s.paths = root, api
+	).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if middleware.Probe(r.URL.Path) {
+			probes.ServeHTTP(w, r)
+			return
+		}
+		limited.ServeHTTP(w, r)
+	}), api
 	return s, nil
 }
 

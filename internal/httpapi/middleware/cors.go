@@ -49,10 +49,11 @@ func CORS(origins Origins, development bool) func(http.Handler) http.Handler {
 	allowed := func(origin string) bool {
 		return slices.Contains(origins, origin) || development && Local(origin)
 	}
+	varies := []string{"Origin"} // shared by all answers: Add copies it, since it is full
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h := w.Header()
-			h.Add("Vary", "Origin")
+			h["Vary"] = varies
 			origin := r.Header.Get("Origin")
 			if origin == "" {
 				next.ServeHTTP(w, r)

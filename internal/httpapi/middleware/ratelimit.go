@@ -45,12 +45,15 @@ type RateLimits struct {
 	cfg         RateLimitConfig
 	deps        RateLimitDeps
 	address     []string     // the RateLimit-Policy of every answer that has only this one
+	both        []string     // and of those that have the caller's, too
 	lastWarning atomic.Int64 // unix seconds
 }
 
 // NewRateLimits returns the general limits.
 func NewRateLimits(cfg RateLimitConfig, deps RateLimitDeps) *RateLimits {
-	return &RateLimits{cfg: cfg, deps: deps, address: []string{string(appendPolicy(nil, PolicyAddress, cfg.Address))}}
+	address := appendPolicy(nil, PolicyAddress, cfg.Address)
+	both := appendPolicy(append(address, ", "...), PolicyCaller, cfg.Caller)
+	return &RateLimits{cfg: cfg, deps: deps, address: []string{string(address)}, both: []string{string(both)}}
 }
 
 // ByAddress limits requests by the client's network, before anything costly is done for them.
@@ -168,9 +171,12 @@ func (l *RateLimits) warn(ctx context.Context, err error) {
 func (l *RateLimits) announce(h http.Header, policy string, rate ratelimit.Rate, state ratelimit.Result) {
 	var buf [128]byte
 	before := h["Ratelimit-Policy"]
-	if policy == PolicyAddress && len(before) == 0 {
+	switch {
+	case policy == PolicyAddress && len(before) == 0:
 		h["Ratelimit-Policy"] = l.address
-	} else {
+	case policy == PolicyCaller && rate == l.cfg.Caller && len(before) == 1 && before[0] == l.address[0]:
+		h["Ratelimit-Policy"] = l.both
+	default:
 		h["Ratelimit-Policy"] = []string{string(appendPolicy(appendList(buf[:0], before), policy, rate))}
 	}
 	b := appendList(buf[:0], h["Ratelimit"])

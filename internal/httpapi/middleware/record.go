@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/go-chi/chi/v5"
+
 	"github.com/user-management-service/ums/internal/platform/id"
 )
 
@@ -58,13 +60,18 @@ type recordKey struct{}
 type exchange struct {
 	context.Context //nolint:containedctx // it is a context
 	Record
-	writer writer
+	writer   writer
+	routing  chi.Context // the router takes it for its own, and makes none
+	patterns [1]string   // of routing: there is one router
 }
 
 // Value implements context.Context.
 func (x *exchange) Value(key any) any {
-	if key == (recordKey{}) {
+	switch key {
+	case recordKey{}:
 		return &x.Record
+	case chi.RouteCtxKey:
+		return &x.routing
 	}
 	return x.Context.Value(key)
 }

@@ -17,6 +17,7 @@ func RequestID(c clock.Clock) func(http.Handler) http.Handler {
 			x.Start = c.Now()
 			x.RequestID = requestID(r.Header)
 			x.TraceID = traceID(r.Header)
+			x.routing.RoutePatterns = x.patterns[:0]
 			x.writer = writer{ResponseWriter: w, record: &x.Record}
 			w.Header()["X-Request-Id"] = []string{x.RequestID}
 			next.ServeHTTP(&x.writer, r.WithContext(x))
