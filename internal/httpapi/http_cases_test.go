@@ -207,6 +207,10 @@ func TestHTTP07_HeadAndOptions(t *testing.T) {
 	root.Do(t, "HEAD", "/users/"+unknownID, nil).Want(t, 404)
 	a := root.Do(t, "HEAD", "/auth/login", nil).Want(t, 405)
 	require.Equal(t, "POST", a.Header.Get("Allow"))
+	for _, probe := range []string{"/livez", "/readyz"} {
+		res := wire(t, s, "POST "+probe+" HTTP/1.1\r\nHost: id.example.com\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		require.Equal(t, "405 GET, HEAD", fmt.Sprint(res.StatusCode, " ", res.Header.Get("Allow")))
+	}
 	require.Equal(t, "GET, HEAD, PATCH, DELETE", root.POST(t, "/users/me", doc{}).Want(t, 405).Header.Get("Allow"))
 }
 

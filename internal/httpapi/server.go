@@ -142,7 +142,10 @@ func build(d Deps, register func(*Server)) (*Server, error) {
 	probes := chi.NewRouter()
 	probes.Get("/livez", s.livez)
 	probes.Get("/readyz", s.readyz)
-	probes.MethodNotAllowed(s.methodNotAllowed)
+	probes.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", "GET, HEAD")
+		s.problems.Write(w, r, problem.ErrMethodNotAllowed)
+	})
 	limited := chi.Chain(
 		middleware.CORS(d.Config.Edge.CORSOrigins, d.Config.Development),
 		middleware.Shed(inFlight, s.problems, d.Metrics.Shed.WithLabelValues("api")),
