@@ -276,7 +276,7 @@ type shell struct {
 
 func open(t *testing.T, env []string) *shell {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*patience)
 	t.Cleanup(cancel)
 	bash := exec.CommandContext(ctx, "bash", "--noprofile", "--norc")
 	bash.Dir, bash.Env = t.TempDir(), env
