@@ -97,8 +97,10 @@ func serve(t *testing.T, more ...string) *service {
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
 	search := []string{binaries, filepath.Join(root(t), ".cache", "bin")}
-	if dir, err := embeddedpg.Find(); err == nil {
-		search = append(search, dir) // for psql and pg_dump
+	if _, err := exec.LookPath("pg_dump"); err != nil { // it and psql come with the server, else
+		dir, err := embeddedpg.Find()
+		require.NoError(t, err)
+		search = append(search, dir)
 	}
 	s := &service{db: db, env: append([]string{
 		"PATH=" + strings.Join(append(search, os.Getenv("PATH")), ":"), "HOME=" + t.TempDir(), "UMS_DATA_DIR=" + t.TempDir(),
