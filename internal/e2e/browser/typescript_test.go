@@ -3,7 +3,7 @@
 package browser
 
 import (
-	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -23,12 +23,19 @@ import (
 
 const clientFolder = "../../../api/typescript"
 
+// built makes the client, once: its files must not change under a page.
+var built = sync.OnceValue(func() error {
+	out, err := exec.Command("../../../scripts/typescript", "build").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build the TypeScript client: %w\n%s", err, out)
+	}
+	return nil
+})
+
 // exampleOf serves the TypeScript client's example on an origin of its own, for a service at api.
 func exampleOf(t *testing.T, api string) (page string) {
 	t.Helper()
-	build := exec.CommandContext(t.Context(), "../../../scripts/typescript", "build")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	require.NoError(t, built())
 	files := httptest.NewServer(http.FileServer(http.Dir(clientFolder)))
 	t.Cleanup(files.Close)
 	return strings.Replace(files.URL, "127.0.0.1", "localhost", 1) + "/example/?api=" + url.QueryEscape(api)
@@ -41,7 +48,7 @@ type meeting struct {
 	mu      sync.Mutex
 	size    int
 	waiting []chan struct{}
-	seen    int
+	cookies []string // of the refreshes since the last call of of
 }
 
 func meet(t *testing.T, s *apptest.Service) *meeting {
@@ -52,7 +59,7 @@ func meet(t *testing.T, s *apptest.Service) *meeting {
 	m := &meeting{size: 1}
 	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && r.URL.Path == "/api/v1/auth/refresh" {
-			m.arrive(r.Context())
+			m.arrive(r)
 		}
 		proxy.ServeHTTP(w, r)
 	}))
@@ -60,22 +67,22 @@ func meet(t *testing.T, s *apptest.Service) *meeting {
 	return m
 }
 
-// of sets the size of a group and forgets what was seen.
+// of sets the size of a group and forgets the refreshes so far.
 func (m *meeting) of(size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.size, m.seen = size, 0
+	m.size, m.cookies = size, nil
 }
 
-func (m *meeting) refreshes() int {
+func (m *meeting) presented() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.seen
+	return m.cookies
 }
 
-func (m *meeting) arrive(ctx context.Context) {
+func (m *meeting) arrive(r *http.Request) {
 	m.mu.Lock()
-	m.seen++
+	m.cookies = append(m.cookies, r.Header.Get("Cookie"))
 	if len(m.waiting)+1 >= m.size {
 		for _, w := range m.waiting {
 			close(w)
@@ -89,7 +96,7 @@ func (m *meeting) arrive(ctx context.Context) {
 	m.mu.Unlock()
 	select {
 	case <-w:
-	case <-ctx.Done():
+	case <-r.Context().Done():
 	}
 }
 
@@ -165,7 +172,10 @@ func TestTypeScriptClientInTwoTabs(t *testing.T) {
 		x.until(isHer)
 		x.tells("You are signed in.")
 	}
-	require.Equal(t, 2, front.refreshes())
+	presented := front.presented()
+	require.Len(t, presented, 2)
+	require.Contains(t, presented[0], "ums_refresh=")
+	require.Equal(t, presented[0], presented[1])
 	require.Empty(t, s.Admin(t).GET(t, "/audit-events?action=session.reuse").Want(t, 200).Get(t, "data"))
 
 	// One signs out; the other learns it at its next call.
@@ -176,4 +186,41 @@ func TestTypeScriptClientInTwoTabs(t *testing.T) {
 	second.tells("You are signed out.")
 	first.do(chromedp.Navigate(page))
 	first.tells("You are signed out.")
+}
+
+// Two tabs that keep the refresh token in localStorage take turns: each exchanges the newest one, and the last is kept.
+func TestTypeScriptClientSharesAStoreBetweenTabs(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t)
+	const email = "grace@browser.test"
+	s.Person(t, s.Admin(t), email)
+	page := exampleOf(t, named(s))
+	first := open(t)
+	second := first.another()
+	for _, x := range []*tab{first, second} {
+		x.do(chromedp.Navigate(page))
+		x.tells("You are signed out.")
+		x.eval(`import("/dist/index.js").then(({createClient, webStore}) => {
+			window.ums = createClient({baseUrl: "` + named(s) + `", store: webStore(localStorage)});
+			window.me = () => ums.GET("/api/v1/users/me").then(({data}) => data?.email); })`)
+	}
+	const signIn = `ums.POST("/api/v1/auth/login", {body: {email: "` + email + `", password: "` + apptest.Password + `"}}).then(me)`
+	require.Equal(t, email, first.eval(signIn))
+	require.Equal(t, true, second.eval("ums.session.resume()"))
+
+	for range 2 { // the second time with what the first has left
+		s.Clock.Advance(6 * time.Minute)
+		for _, x := range []*tab{first, second} {
+			x.eval("void (window.both = Promise.all([me(), me()]))")
+		}
+		for _, x := range []*tab{first, second} {
+			require.Equal(t, []any{email, email}, x.eval("both"))
+		}
+	}
+	require.Empty(t, s.Admin(t).GET(t, "/audit-events?action=session.reuse").Want(t, 200).Get(t, "data"))
+	require.Equal(t, email, second.eval(`ums.POST("/api/v1/auth/reauthenticate", {body: {password: "`+apptest.Password+`"}}).then(me)`))
+	second.eval(`ums.POST("/api/v1/auth/logout")`)
+	first.until(`localStorage.getItem("ums_refresh_token") === null`) // tabs see each other's writes a little later
+	require.Nil(t, first.eval("me()"))
+	require.Nil(t, first.eval("ums.session.id"))
 }
