@@ -3,6 +3,8 @@
 package validate_test
 
 import (
+	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,14 +26,18 @@ var operators = map[string]string{
 	"POSTGRES_APP_PASSWORD": "app",
 }
 
-// load reads a compose file as `docker compose` does: the schema, the variables, references between the parts.
-func load(t *testing.T, file string, env map[string]string, profiles ...string) (*types.Project, error) {
-	t.Helper()
+func environ(env map[string]string) []string {
 	var vars []string
 	for name, value := range env {
 		vars = append(vars, name+"="+value)
 	}
-	o, err := cli.NewProjectOptions([]string{filepath.Join(root, file)}, cli.WithEnv(vars), cli.WithProfiles(profiles))
+	return vars
+}
+
+// load reads a compose file as `docker compose` does: the schema, the variables, references between the parts.
+func load(t *testing.T, file string, env map[string]string, profiles ...string) (*types.Project, error) {
+	t.Helper()
+	o, err := cli.NewProjectOptions([]string{filepath.Join(root, file)}, cli.WithEnv(environ(env)), cli.WithProfiles(profiles))
 	require.NoError(t, err)
 	return o.LoadProject(t.Context())
 }
@@ -49,6 +55,9 @@ func TestComposeForProduction(t *testing.T) {
 	require.NotEqual(t, *ums.Environment["UMS_DATABASE_URL"], *ums.Environment["UMS_DATABASE_DIRECT_URL"], "the owner migrates, the service works as another")
 	require.NotContains(t, ums.Environment, "UMS_ENV", "the image says production")
 	loopbackOnly(t, p)
+
+	gateway := netip.MustParsePrefix(p.Networks["default"].Ipam.Config[0].Subnet).Masked().Addr().Next()
+	require.Equal(t, gateway.String(), *ums.Environment["UMS_TRUSTED_PROXIES"], "whom the service believes is from where a proxy on the machine calls")
 
 	p, err = load(t, "docker-compose.yml", operators, "replicas")
 	require.NoError(t, err)
@@ -81,6 +90,25 @@ func TestComposeForALookAsksForNothing(t *testing.T) {
 	p, err = load(t, "docker-compose.dev.yml", nil, "mail", "replicas")
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"ums", "postgres", "mail", "redis"}, p.ServiceNames())
+}
+
+// TestComposePassesOnWhatIsInDotEnv: compose reads .env for the references in the file alone, and a setting that nothing
+// refers to would silently be none.
+func TestComposePassesOnWhatIsInDotEnv(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"docker-compose.yml", "docker-compose.dev.yml"} {
+		folder := t.TempDir()
+		file, err := os.ReadFile(filepath.Join(root, name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), file, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(folder, ".env"), []byte("UMS_REGISTRATION=closed\nUMS_PASSKEY_RP_ID=example.com\n"), 0o600))
+		o, err := cli.NewProjectOptions([]string{filepath.Join(folder, name)}, cli.WithEnv(environ(operators)))
+		require.NoError(t, err)
+		p, err := o.LoadProject(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "closed", *p.Services["ums"].Environment["UMS_REGISTRATION"], name)
+		require.Equal(t, "example.com", *p.Services["ums"].Environment["UMS_PASSKEY_RP_ID"], name)
+	}
 }
 
 // loopbackOnly: a port that is published on all addresses passes by the host's firewall.
