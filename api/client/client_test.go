@@ -26,7 +26,6 @@ type road struct {
 	mu    sync.Mutex
 	plans []fate // of the next requests to plan's paths; beyond them all goes well
 	paths []string
-	lost  int
 }
 
 type fate int

@@ -92,7 +92,7 @@ func (c *caller) repeat(req *http.Request, credential string) (*http.Response, e
 
 // send sends the request once.
 func (c *caller) send(req *http.Request) (*http.Response, error) {
-	res, err := c.http.Do(req) //nolint:gosec // to the operator's own service
+	res, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("ums: %w", err)
 	}
@@ -208,7 +208,7 @@ func (c *caller) refresh(ctx context.Context, token string) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.repeat(req.WithContext(ctx), "")
+	res, err := c.repeat(req.WithContext(ctx), "") //nolint:bodyclose // ParseRefreshResponse closes it
 	if err != nil {
 		return nil, err
 	}
