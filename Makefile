@@ -143,8 +143,9 @@ check-deploy: ## Try the files in deploy/ with the programs that they are for; w
 ##: Generating
 
 .PHONY: generate
-generate: ## Write the contract, the Postman collection, the TypeScript types and the Go client into api/, and the documentation's tables
+generate: ## Write the contract, the Postman collection, the TypeScript types and the Go client into api/, the documentation's tables and the schema
 	@scripts/generate api
+	@scripts/with-database $(GO) test -count=1 ./migrations -run '^TestThePageShowsTheSchema$$' -update
 
 .PHONY: check-generated
 check-generated: ## Find generated files that are not fresh
