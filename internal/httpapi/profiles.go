@@ -110,6 +110,11 @@ func (f ProfileFields) changes() profile.Changes {
 	}
 }
 
+// Resolve implements huma.Resolver.
+func (f *ProfileFields) Resolve(ctx huma.Context) []error {
+	return ruleFaults(callFrom(ctx.Context()).server.Profiles.Check(f.changes()))
+}
+
 func encodeProfile(p *profile.Profile) Profile {
 	b := Profile{
 		UserID: p.UserID, GivenName: p.GivenName, FamilyName: p.FamilyName, Nickname: p.Nickname, Bio: p.Bio,

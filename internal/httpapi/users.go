@@ -78,6 +78,26 @@ func (p MePatch) changes() user.Changes {
 	}
 }
 
+func (p UserPatch) domain() account.Changes {
+	return account.Changes{
+		AdminChanges: user.AdminChanges{
+			Changes: p.changes(), ExternalID: p.ExternalID.Field,
+			AppMetadata: convert(p.AppMetadata, func(o object) jsontext.Value { return jsontext.Value(o) }),
+		},
+		Email: p.Email.Field,
+	}
+}
+
+// Resolve implements huma.Resolver.
+func (p *MePatch) Resolve(huma.Context) []error {
+	return ruleFaults(user.Check(user.AdminChanges{Changes: p.changes()}, nil))
+}
+
+// Resolve implements huma.Resolver.
+func (p *UserPatch) Resolve(ctx huma.Context) []error {
+	return ruleFaults(callFrom(ctx.Context()).server.Accounts.CheckChanges(p.domain()))
+}
+
 func encodeUser(u *user.User) User {
 	return User{
 		ID: u.ID, Kind: string(u.Kind), Email: u.Email, EmailVerified: u.EmailVerified, DisplayName: u.DisplayName,
@@ -229,14 +249,7 @@ func (s *Server) updateUser(ctx context.Context, by actor.Actor, in *userPatchIn
 	if err != nil {
 		return nil, err
 	}
-	b := in.Body
-	return userAnswer(s.Accounts.Update(ctx, by, of, account.Changes{
-		AdminChanges: user.AdminChanges{
-			Changes: b.changes(), ExternalID: b.ExternalID.Field,
-			AppMetadata: convert(b.AppMetadata, func(o object) jsontext.Value { return jsontext.Value(o) }),
-		},
-		Email: b.Email.Field,
-	}, in.version()))
+	return userAnswer(s.Accounts.Update(ctx, by, of, in.Body.domain(), in.version()))
 }
 
 func (s *Server) deleteUser(ctx context.Context, by actor.Actor, in *struct {

@@ -2,7 +2,9 @@ package httpapi_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -234,4 +236,37 @@ func TestCorrectedAddressOverHTTP(t *testing.T) {
 	admin.PATCH(t, "/users/"+id, doc{"email": apptest.AdminEmail}).Want(t, 409, "email_taken")
 	admin.PATCH(t, "/users/"+id, doc{"email": nil}).Want(t, 422, "validation_failed")
 	s.POST(t, "/auth/login", doc{"email": "ada@example.org", "password": apptest.Password}).Want(t, 401, "invalid_credentials")
+}
+
+// All faults of an input come in one answer, those of its shape and those that a rule finds; and before anybody looks
+// whether the resource is there, or is still what the caller has read.
+func TestFaultsOfChangesComeInOneAnswer(t *testing.T) {
+	t.Parallel()
+	s := common(t)
+	admin := s.Admin(t)
+	id, ada := s.Person(t, admin, "faults@changes.test")
+	long := strings.Repeat("x", 300)
+	for path, c := range map[string]struct {
+		by    *apptest.Client
+		body  doc
+		wrong []string
+	}{
+		"/users/me":           {ada, doc{"display_name": long, "locale": "no locale", "timezone": "Nowhere/At_All", "nick": 1}, []string{"/display_name", "/locale", "/nick", "/timezone"}},
+		"/users/" + id:        {admin, doc{"display_name": long, "locale": "no locale", "email": "no address"}, []string{"/display_name", "/email", "/locale"}},
+		"/users/" + unknownID: {admin, doc{"timezone": "Nowhere/At_All"}, []string{"/timezone"}},
+		"/profiles/me": {
+			ada,
+			doc{"nickname": long, "phone": "12", "birth_date": "3000-01-01", "social_links": doc{"x": "javascript:alert(1)"}, "address": doc{"country": "at"}},
+			[]string{"/address/country", "/birth_date", "/nickname", "/phone", "/social_links/x"},
+		},
+		"/profiles/" + unknownID: {admin, doc{"website": "http://example.org"}, []string{"/website"}},
+	} {
+		a := c.by.With("If-Match", `"999"`).PATCH(t, path, c.body).Want(t, http.StatusUnprocessableEntity, "validation_failed")
+		var wrong []string
+		for _, e := range a.Get(t, "errors").([]any) {
+			wrong = append(wrong, e.(doc)["pointer"].(string))
+		}
+		slices.Sort(wrong)
+		require.Equal(t, c.wrong, wrong, path)
+	}
 }

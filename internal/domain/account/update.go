@@ -67,6 +67,12 @@ func (s *Service) Update(ctx context.Context, by actor.Actor, of id.ID, c Change
 	return after, nil
 }
 
+// CheckChanges returns what is wrong with changes of a person by themselves, whatever the account.
+func (s *Service) CheckChanges(c Changes) error {
+	_, _, err := s.parseEmail(&user.User{Kind: user.Human}, c.Email)
+	return user.Check(c.AdminChanges, err)
+}
+
 func (s *Service) parseEmail(u *user.User, f patch.Field[string]) (email, norm string, err error) {
 	switch {
 	case !f.Set:

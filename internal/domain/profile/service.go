@@ -70,6 +70,12 @@ func (s *Service) Replace(ctx context.Context, by actor.Actor, owner id.ID, c Ch
 	}, c)
 }
 
+// Check returns what is wrong with changes by themselves, whatever the profile; nil when that depends on it.
+func (s *Service) Check(c Changes) error {
+	c.Attributes.Set = false // judged as a whole, merged
+	return (&Profile{}).apply(c, s.clock.Now(), nil, s.schema)
+}
+
 func (s *Service) change(
 	ctx context.Context, by actor.Actor, owner id.ID, ifMatch *int64, prepare func(*Profile), c Changes,
 ) (*Profile, error) {

@@ -169,6 +169,14 @@ func Apply(ctx context.Context, tx postgres.Tx, by actor.Actor, u *User, c Admin
 	})
 }
 
+// Check returns what is wrong with changes by themselves, whatever the account, and the faults in invalid, as Apply; nil
+// when that depends on it.
+func Check(c AdminChanges, invalid error) error {
+	c.Metadata.Set, c.AppMetadata.Set = false, false // judged as a whole, merged
+	_, err := (&User{Kind: Human}).apply(c, invalid)
+	return err
+}
+
 // Target is the account as the audit log names it.
 func (u *User) Target() audit.Target {
 	return audit.Target{Type: "user", ID: u.ID, Label: u.Label(), Owner: u.ID}
