@@ -9,7 +9,7 @@ DROP INDEX profiles_names_idx;
 -- +goose StatementBegin
 DO $$
 BEGIN
-    EXECUTE format('CREATE INDEX profiles_coded_idx ON profiles USING gin (coded %I.gin_trgm_ops) WITH (gin_pending_list_limit = 512)',
+    EXECUTE format('CREATE INDEX profiles_coded_idx ON profiles USING gin (coded %I.gin_trgm_ops) WITH (gin_pending_list_limit = 1024)',
         (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'));
 END
 $$;

@@ -102,7 +102,7 @@ func (l *lister) find() string {
 	indexed := append(l.attributes(), l.public()...)
 	if l.f.Search != "" {
 		// What the coding finds is compared with the names.
-		indexed = append(indexed, "p.coded LIKE lower("+l.arg("%"+user.Coded(l.f.Search)+"%")+")", match)
+		indexed = append(indexed, "p.coded LIKE lower("+l.arg("%"+postgres.EscapeLike(user.Coded(l.f.Search))+"%")+`) ESCAPE '\'`, match)
 	}
 	const order = " ORDER BY p.user_created_at DESC, p.user_id DESC"
 	limit := " LIMIT " + strconv.Itoa(l.f.Limit)

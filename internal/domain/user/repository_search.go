@@ -34,7 +34,7 @@ func (q *query) search(f Filter) string {
 		near = q.near(f, match, nearer)
 	}
 	// What the coding finds is compared with the text, in a form that has the planner leave the index to the coding.
-	hits := append(q.created(f, "s.created_at"), "s.coded LIKE lower("+q.arg("%"+Coded(f.Search)+"%")+")", "s.content || '' "+match)
+	hits := append(q.created(f, "s.created_at"), "s.coded LIKE lower("+q.arg("%"+postgres.EscapeLike(Coded(f.Search))+"%")+`) ESCAPE '\'`, "s.content || '' "+match)
 	hits = append(hits, q.after(f, "s.created_at", "s.user_id")...)
 	return "(WITH near AS MATERIALIZED (" + near + `
 		), hits AS MATERIALIZED (
