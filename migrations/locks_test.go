@@ -74,6 +74,7 @@ func TestPlanIsTrue_ofEachKind(t *testing.T) {
 		`DROP TRIGGER x ON a`,
 		`COMMENT ON TABLE a IS 'x'`,
 		`COMMENT ON COLUMN a.t IS 'x'`,
+		`COMMENT ON INDEX a_pkey IS 'x'`,
 		`UPDATE a SET n = 1`,
 		`DELETE FROM a`,
 		`DO $$ BEGIN EXECUTE format('CREATE INDEX i2 ON a (n) WITH (fillfactor = %s)', 80); END $$`,

@@ -39,7 +39,7 @@ var groups = []struct {
 	{"Machinery", []string{"mail_messages", "idempotency_keys"}},
 }
 
-type table struct {
+type drawn struct {
 	name, comment string
 	columns       []column
 	keys          []key
@@ -73,7 +73,7 @@ func TestThePageShowsTheSchema(t *testing.T) {
 	require.True(t, ok)
 	fresh := head + begin + text + end + tail
 	if *update {
-		require.NoError(t, os.WriteFile(page, []byte(fresh), 0o644)) //nolint:gosec // a page of the manual
+		require.NoError(t, os.WriteFile(page, []byte(fresh), 0o644))
 		return
 	}
 	if fresh != string(old) {
@@ -82,14 +82,14 @@ func TestThePageShowsTheSchema(t *testing.T) {
 }
 
 // read returns the tables that the migrations of this service made, by name; the queue's are River's.
-func read(t *testing.T, conn *pgx.Conn) map[string]*table {
+func read(t *testing.T, conn *pgx.Conn) map[string]*drawn {
 	t.Helper()
-	tables := map[string]*table{}
+	tables := map[string]*drawn{}
 	const ours = `c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 		AND c.relname NOT LIKE 'river%' AND c.relname NOT LIKE 'goose%'`
 	each(t, conn, `
 		SELECT c.relname, coalesce(obj_description(c.oid, 'pg_class'), '') FROM pg_class c WHERE `+ours, func(row func(...any)) {
-		x := &table{}
+		x := &drawn{}
 		row(&x.name, &x.comment)
 		tables[x.name] = x
 	})
@@ -148,7 +148,7 @@ func each(t *testing.T, conn *pgx.Conn, sql string, do func(row func(...any))) {
 }
 
 // draw writes the tables as Markdown: per group a diagram of keys, and of each table what is in it.
-func draw(tables map[string]*table) string {
+func draw(tables map[string]*drawn) string {
 	var b strings.Builder
 	left := map[string]bool{}
 	for name := range tables {
@@ -180,7 +180,7 @@ func draw(tables map[string]*table) string {
 	return b.String()
 }
 
-func diagram(b *strings.Builder, t *table) {
+func diagram(b *strings.Builder, t *drawn) {
 	for _, k := range t.keys {
 		one, many := "||", "o{"
 		if k.null {
@@ -208,7 +208,7 @@ func diagram(b *strings.Builder, t *table) {
 	b.WriteString("    }\n")
 }
 
-func describe(b *strings.Builder, t *table) {
+func describe(b *strings.Builder, t *drawn) {
 	fmt.Fprintf(b, "\n#### %s\n\n%s\n\n| column | type | |\n|---|---|---|\n", t.name, t.comment)
 	for _, c := range t.columns {
 		kind := c.kind

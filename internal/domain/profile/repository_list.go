@@ -42,7 +42,7 @@ func list(ctx context.Context, db postgres.DB, f Filter, all bool) ([]*row, erro
 	switch {
 	case all && !f.narrow():
 		sql = "SELECT " + columns + " FROM users u LEFT JOIN profiles p ON p.user_id = u.id WHERE u.status <> 'deleting'" +
-			l.behind(" AND ", "u.created_at", "u.id") + " ORDER BY u.created_at DESC, u.id DESC LIMIT " + strconv.Itoa(f.Limit)
+			l.behind("u.created_at", "u.id") + " ORDER BY u.created_at DESC, u.id DESC LIMIT " + strconv.Itoa(f.Limit)
 	default:
 		var from string
 		switch {
@@ -91,7 +91,7 @@ func (l *lister) walk(limit int, conditions ...string) string {
 		visible = "p.visibility = 'public' AND u.status = 'active'"
 	}
 	return "SELECT p.* FROM profiles p JOIN users u ON u.id = p.user_id WHERE " + strings.Join(append(conditions, visible), " AND ") +
-		l.behind(" AND ", "p.user_created_at", "p.user_id") + " ORDER BY p.user_created_at DESC, p.user_id DESC LIMIT " + strconv.Itoa(limit)
+		l.behind("p.user_created_at", "p.user_id") + " ORDER BY p.user_created_at DESC, p.user_id DESC LIMIT " + strconv.Itoa(limit)
 }
 
 // find is the first profiles of the list that have the term and the attributes. As with accounts, no one plan serves what
@@ -114,14 +114,14 @@ func (l *lister) find() string {
 		whole = "SELECT p.user_id FROM (" + l.walk(l.f.Limit, match, "NOT "+full, many) + ") p"
 	} else { // the index in the order of the list holds the names
 		texts := "SELECT p.user_id, p.user_created_at, p.names FROM profiles p WHERE " + strings.Join(append(l.public(), "true"), " AND ") +
-			l.behind(" AND ", "p.user_created_at", "p.user_id") + order
+			l.behind("p.user_created_at", "p.user_id") + order
 		near = "SELECT p.user_id FROM (" + texts + " LIMIT " + strconv.Itoa(nearby) + ") p" + l.listed() + " WHERE " + match + order + limit
 		whole = "SELECT p.user_id FROM (" + texts + ") p" + l.listed() + " WHERE " + match + " AND NOT " + full + " AND " + many + order + limit
 	}
 	return `WITH near AS MATERIALIZED (` + near + `
 		), hits AS MATERIALIZED (
 			SELECT p.user_id, p.user_created_at FROM profiles p
-			WHERE NOT ` + full + " AND " + strings.Join(indexed, " AND ") + l.behind(" AND ", "p.user_created_at", "p.user_id") +
+			WHERE NOT ` + full + " AND " + strings.Join(indexed, " AND ") + l.behind("p.user_created_at", "p.user_id") +
 		" LIMIT " + strconv.Itoa(few+1) + `
 		)
 		SELECT user_id FROM near WHERE ` + full + `
@@ -170,11 +170,11 @@ func (l *lister) attributes() []string {
 }
 
 // behind is the condition that a row stands behind the last one of the page before, or nothing.
-func (l *lister) behind(prefix, created, key string) string {
+func (l *lister) behind(created, key string) string {
 	if l.f.After == nil {
 		return ""
 	}
-	return prefix + fmt.Sprintf("(%s, %s) < (%s, %s)", created, key, l.arg(l.f.After.Time), l.arg(l.f.After.ID))
+	return fmt.Sprintf(" AND (%s, %s) < (%s, %s)", created, key, l.arg(l.f.After.Time), l.arg(l.f.After.ID))
 }
 
 // equals are the objects that have the value under the name: as text, and where it reads as one, as the number, true or false.

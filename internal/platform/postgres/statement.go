@@ -87,7 +87,7 @@ var (
 	writes      = regexp.MustCompile(`(?i)^(?:INSERT INTO|UPDATE|DELETE FROM) (?:ONLY )?` + name)
 	commentOn   = regexp.MustCompile(`(?i)^COMMENT ON (?:TABLE ([\w.]+)|COLUMN ([\w.]+)\.\w+)`)
 	lockTable   = regexp.MustCompile(`(?i)^LOCK (?:TABLE )?` + name)
-	catalogOnly = regexp.MustCompile(`(?i)^(?:CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|TYPE|EXTENSION|ROLE|SCHEMA|VIEW|SEQUENCE|DOMAIN)|COMMENT ON (?:FUNCTION|ROLE|TYPE|SCHEMA|DATABASE|EXTENSION)|` +
+	catalogOnly = regexp.MustCompile(`(?i)^(?:CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|TYPE|EXTENSION|ROLE|SCHEMA|VIEW|SEQUENCE|DOMAIN)|COMMENT ON (?:INDEX|FUNCTION|ROLE|TYPE|SCHEMA|DATABASE|EXTENSION)|` +
 		`DROP (?:FUNCTION|PROCEDURE|TYPE|EXTENSION|ROLE|SEQUENCE|DOMAIN)|ALTER (?:TYPE|ROLE|FUNCTION|DEFAULT PRIVILEGES|SEQUENCE|DATABASE)|GRANT|REVOKE|SET|RESET)\b`)
 
 	// What a block of code, or a string that it executes, has inside.
