@@ -48,19 +48,19 @@ func figuresOfLists(t *testing.T, n int) {
 	figure(t, admin, "/users", fmt.Sprintf("page %d by cursor", pages), "cursor="+url.QueryEscape(cursor), -1)
 	figure(t, admin, "/users", "pending, by sign-in", "status=pending&sort=-last_login_at", -1)
 	for _, term := range []string{
-		fmt.Sprintf(".%d@", n/3), "5@ex", "00@", "000@", "77@", "anna", "turing", "ada allen", "a t", "an", "example", "com.exa", "@example.com@", "zzzz", "sonson", "anana", "100%",
+		fmt.Sprintf(".%d@", n/1000*271+828), "5@ex", "00@", "000@", "77@", "anna", "turing", "ada allen", "a t", "an", "example", "com.exa", "@example.com@", "zzzz", "sonson", "anana", "100%",
 	} {
 		hits := p.count(t, "SELECT count(*) FROM user_search WHERE content LIKE '%' || $1 || '%'", term)
 		figure(t, admin, "/users", "search "+term, "search="+url.QueryEscape(term), hits)
 		figure(t, admin, "/users", "search "+term+", pending", "status=pending&search="+url.QueryEscape(term), -1)
 	}
-	for _, term := range []string{fmt.Sprintf("nick%d", n/3), "nick", "turing", "anna", "ada allen", "a t", "son son", "zzzz"} {
+	for _, term := range []string{fmt.Sprintf("nick%d", n/1000*271+828), "nick", "turing", "anna", "ada allen", "a t", "son son", "zzzz"} {
 		hits := p.count(t, "SELECT count(*) FROM profiles WHERE names LIKE '%' || $1 || '%'", term)
 		figure(t, admin, "/profiles", "search "+term, "search="+url.QueryEscape(term), hits)
 		figure(t, reader, "/profiles", "search "+term+", public ones", "search="+url.QueryEscape(term), -1)
 	}
 	for _, filter := range []string{
-		fmt.Sprintf("attributes.number=%d", n/3), "attributes.floor=13", "attributes.team=team3", "attributes.team=none", "attributes.team=team3&attributes.floor=3",
+		fmt.Sprintf("attributes.number=%d", n/1000*271+828), "attributes.floor=13", "attributes.team=team3", "attributes.team=none", "attributes.team=team3&attributes.floor=3",
 		"attributes.team=team3&search=anna",
 	} {
 		figure(t, admin, "/profiles", filter, filter, -1)

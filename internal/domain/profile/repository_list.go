@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	nearby = 5_000 // profiles whose names are compared in the order of the list before the trigrams are asked
+	nearby = 7_500 // profiles whose names are compared in the order of the list before the trigrams are asked
 	nearer = 1_000 // profiles whose attributes are looked at, each in its own row, before their index is asked
 	few    = 5_000 // hits of these indexes that are worth sorting
 )

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	nearby = 5_000 // accounts that a search compares in the order of the list before it asks the trigrams
+	nearby = 7_500 // accounts that a search compares in the order of the list before it asks the trigrams
 	nearer = 1_000 // the same where each has to be read from its own row
 	few    = 5_000 // hits of the trigrams that are worth sorting
 )
