@@ -36,12 +36,23 @@ func newRoot(vars []string, stdout io.Writer) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
 		e.serve(), e.migrate(), e.admin(), e.keys(), e.openapi(), e.healthcheck(), e.version(), e.scan(), e.export(), e.importFile(),
-		e.restoreFinish(), e.seed(),
+		e.restoreFinish(), e.doctor(), e.completion(), e.seed(),
 	)
+	completeNoFiles(root)
 	return root
+}
+
+// completeNoFiles keeps a shell from offering files where a command takes no argument: its use then is its name alone.
+func completeNoFiles(cmd *cobra.Command) {
+	if cmd.Use == cmd.Name() {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	for _, sub := range cmd.Commands() {
+		completeNoFiles(sub)
+	}
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {

@@ -263,7 +263,7 @@ func (a *App) build(ctx context.Context, clk clock.Clock) error {
 				Limiter: limiter, Problems: p, Metrics: a.metrics, Log: a.log, Refused: a.recordLimit,
 			})
 		},
-		Idempotency: store, Cursors: page.NewCodec(ring), Ready: a.checks, Up: a.up, Mailbox: a.mailbox,
+		Idempotency: store, Cursors: page.NewCodec(ring), Ready: a.checks, Up: a.up, Mailbox: a.mailbox, Probes: httpapi.Prober{Ring: ring, Clock: clk},
 		Verifier: verifier, Access: rights, Signing: a.signing, KeyUsage: usage,
 		Auth: a.auth, Sessions: sessions, Factors: factors, Passkeys: passkeys, Users: user.NewService(a.pool), Accounts: a.accounts, Imports: imports,
 		Profiles: profiles, Avatars: avatars, Roles: roles,

@@ -132,7 +132,7 @@ func TestCommands(t *testing.T) {
 	t.Run("every command helps by example", func(t *testing.T) {
 		t.Parallel()
 		for _, command := range []string{
-			"", "serve", "migrate", "migrate up", "migrate down", "migrate status", "migrate plan", "admin", "admin create", "keys", "keys rotate", "openapi", "healthcheck", "version", "scan", "restore-finish", "export", "import",
+			"", "serve", "migrate", "migrate up", "migrate down", "migrate status", "migrate plan", "admin", "admin create", "keys", "keys rotate", "openapi", "healthcheck", "version", "scan", "restore-finish", "doctor", "completion", "export", "import",
 		} {
 			out, errs, code := run(t, nil, append(strings.Fields(command), "--help")...)
 			require.Zero(t, code, command)
@@ -177,6 +177,9 @@ func TestCommands(t *testing.T) {
 			{"import --superuser-role admin x", 2, "--superuser-role"},
 			{"import --assume-verified x", 2, "--assume-verified"},
 			{"import /no/such/file", 1, "/no/such/file"},
+			{"doctor now", 2, "now"},
+			{"completion", 2, "bash"},
+			{"completion powershell", 2, "bash"},
 		} {
 			out, errs, code := run(t, nil, strings.Fields(c.call)...)
 			require.Equal(t, c.code, code, c.call)

@@ -18,11 +18,16 @@ type Check struct {
 type health struct {
 	Status string  `json:"status" enum:"ok,unavailable"`
 	Checks []Check `json:"checks,omitzero"`
+	Seen   *Seen   `json:"seen,omitzero"` // for a probe
 }
 
-// livez says that the process lives. It asks nothing of anything else.
-func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
-	writeHealth(w, http.StatusOK, health{Status: "ok"})
+// livez says that the process lives. It asks nothing of anything else. A probe is told which address it came from.
+func (s *Server) livez(w http.ResponseWriter, r *http.Request) {
+	h := health{Status: "ok"}
+	if s.Probes.accepts(r) {
+		h.Seen = seen(r)
+	}
+	writeHealth(w, http.StatusOK, h)
 }
 
 // readyz says whether this replica should get traffic, and names each check.

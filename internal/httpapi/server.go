@@ -58,6 +58,7 @@ type Deps struct {
 	Ready       func(ctx context.Context) []Check
 	Up          func() error  // why requests cannot be answered yet, or nil
 	Mailbox     *mail.Mailbox // development only
+	Probes      Prober
 
 	Verifier *signing.Verifier
 	Access   *access.Service

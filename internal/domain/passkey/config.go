@@ -120,6 +120,9 @@ func (rp RelyingParty) local(origin string) bool {
 // Offered says whether passkeys can be used here at all.
 func (rp RelyingParty) Offered() bool { return len(rp.origins) > 0 }
 
+// Origins lists the pages that may use them.
+func (rp RelyingParty) Origins() []string { return slices.Clone(rp.origins) }
+
 // ID is the relying party id, or "" when passkeys are not offered.
 func (rp RelyingParty) ID() string {
 	if !rp.Offered() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	chimiddleware "github.com/go-chi/chi/v5/middleware"
@@ -64,6 +65,14 @@ func ClientIP(trusted Prefixes) func(http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		}))
 	}
+}
+
+// Peer returns the address at the other end of the connection.
+func Peer(r *http.Request) netip.Addr { return peer(r.RemoteAddr) }
+
+// Contain says whether a network has the address.
+func (p Prefixes) Contain(addr netip.Addr) bool {
+	return slices.ContainsFunc(p, func(prefix netip.Prefix) bool { return prefix.Contains(addr.Unmap().WithZone("")) })
 }
 
 // peer returns the address of the connection; one without an address, such as a Unix socket's, is 0.0.0.0.

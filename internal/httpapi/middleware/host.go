@@ -65,6 +65,14 @@ func Host(allowed Hosts, publicHost string, problems *problem.Writer) func(http.
 	}
 }
 
+// Admit says whether Host lets requests for host pass, for a service whose public URL has publicHost.
+func (h Hosts) Admit(host, publicHost string) bool {
+	if len(h) == 0 {
+		return hostAllowed(host, Hosts{hostname(publicHost)}, true)
+	}
+	return hostAllowed(host, h, false)
+}
+
 // Probe says whether a path is asked by probes, which name no host.
 func Probe(path string) bool { return path == "/livez" || path == "/readyz" }
 

@@ -16,6 +16,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -147,6 +148,16 @@ func bindHeader(header, aad []byte) []byte {
 // Current says whether a sealed value is under the first master key; if not, a rotation still has to rewrite it.
 func (r *Ring) Current(sealed []byte) bool {
 	return len(sealed) >= overhead && sealed[0] == sealVersion && [keyIDSize]byte(sealed[1:headerSize]) == r.keys[0].id
+}
+
+// Lists says whether the key that sealed a value is in the list, of the value's first nine bytes alone.
+func (r *Ring) Lists(sealed []byte) bool {
+	return len(sealed) >= headerSize && slices.ContainsFunc(r.keys, func(k *masterKey) bool { return [keyIDSize]byte(sealed[1:headerSize]) == k.id })
+}
+
+// First says whether the first key sealed a value, of the value's first nine bytes alone.
+func (r *Ring) First(sealed []byte) bool {
+	return len(sealed) >= headerSize && [keyIDSize]byte(sealed[1:headerSize]) == r.keys[0].id
 }
 
 // MAC returns the HMAC-SHA256 (32 bytes) of parts under the purpose's key of the first master key. Each part is preceded

@@ -54,6 +54,12 @@ func Load(cfg Config, dataDir string, development bool) (*Ring, error) {
 	return r, nil
 }
 
+// Made says whether there is a key: a configured one, or the file that development makes at its first start.
+func Made(cfg Config, dataDir string) bool {
+	_, err := os.Stat(filepath.Join(dataDir, fileName))
+	return !cfg.MasterKey.Empty() || err == nil
+}
+
 func readOrMake(path string) (string, error) {
 	text, err := readPrivate(path)
 	if !errors.Is(err, fs.ErrNotExist) {

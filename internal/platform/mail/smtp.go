@@ -153,6 +153,25 @@ func (s *SMTP) Send(ctx context.Context, m Message) error {
 	return classify(err)
 }
 
+// Check signs in at the server and says goodbye: connection, TLS, credentials; no mail is sent. Its error
+// may hold the server's own words, which name no recipient.
+func (s *SMTP) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	client, err := gomail.NewClient(s.host, append(s.options[:len(s.options):len(s.options)], gomail.WithDialContextFunc(s.dial(ctx)))...)
+	if err != nil {
+		return fmt.Errorf("mail client: %w", err)
+	}
+	if err := client.DialWithContext(ctx); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("connect to the mail server: %w", context.Cause(ctx))
+		}
+		return fmt.Errorf("sign in at the mail server: %w", err)
+	}
+	_ = client.Close() // what fails now is saying goodbye
+	return nil
+}
+
 // dial connects, and cuts the connection when ctx of the whole delivery ends: go-mail itself only watches the dialing.
 func (s *SMTP) dial(ctx context.Context) gomail.DialContextFunc {
 	return func(dialing context.Context, network, address string) (net.Conn, error) {

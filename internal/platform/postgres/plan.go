@@ -2,11 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
-
-	"github.com/pressly/goose/v3"
 )
 
 // Plan is what Up would do, in order.
@@ -43,21 +42,21 @@ func (e PlannedEffect) Matters() bool { return !e.New && e.Lock >= Share && e.He
 
 // Plan reads the pending migrations and looks their tables up. It takes no lock and changes nothing.
 func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
-	states, err := m.provider.Status(ctx)
+	done, err := m.applied(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read migration status: %w", err)
+		return nil, err
 	}
 	plan := Plan{}
 	made := map[string]bool{}
-	for _, s := range states {
-		if s.State != goose.StatePending {
+	for _, s := range m.provider.ListSources() {
+		if done[s.Version] {
 			continue
 		}
-		text, err := fs.ReadFile(m.files, s.Source.Path)
+		text, err := fs.ReadFile(m.files, s.Path)
 		if err != nil {
 			return nil, fmt.Errorf("read migration: %w", err)
 		}
-		one := Planned{Version: s.Source.Version, Name: s.Source.Path}
+		one := Planned{Version: s.Version, Name: s.Path}
 		var list []string
 		list, one.Transaction = statements(string(text))
 		for _, sql := range list {
@@ -83,6 +82,47 @@ func (m *Migrator) Plan(ctx context.Context) (Plan, error) {
 		plan = append(plan, one)
 	}
 	return plan, nil
+}
+
+// Newest returns the newest version that was applied, be it one of a later release, and the newest that is known here.
+func (m *Migrator) Newest(ctx context.Context) (applied, known int64, err error) {
+	for _, s := range m.provider.ListSources() {
+		known = max(known, s.Version)
+	}
+	versions, err := m.applied(ctx)
+	for v := range versions {
+		applied = max(applied, v)
+	}
+	return applied, known, err
+}
+
+// applied reads the history without making its table, as goose itself would.
+func (m *Migrator) applied(ctx context.Context) (_ map[int64]bool, err error) {
+	versions := map[int64]bool{}
+	var there bool
+	if err := m.db.QueryRowContext(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&there); err != nil || !there {
+		return versions, wrap("look for the history of migrations", err)
+	}
+	rows, err := m.db.QueryContext(ctx, `SELECT version_id FROM goose_db_version WHERE is_applied`)
+	if err != nil {
+		return nil, wrap("read the history of migrations", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var v int64
+		if err := rows.Scan(&v); err != nil {
+			return nil, wrap("read the history of migrations", err)
+		}
+		versions[v] = true
+	}
+	return versions, wrap("read the history of migrations", rows.Err())
+}
+
+func wrap(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // withReferenced adds to the end of a table what its foreign keys point to.
