@@ -208,10 +208,10 @@ func (d *doctor) connections(f postgres.Facts) {
 	says := fmt.Sprintf("%s leaves %d connections; a replica takes up to %d (UMS_DATABASE_MAX_CONNS=%d, and %d beside), so there is room for %d; %d are open in this database now",
 		f.Limit, f.Connections, each, d.cfg.Database.MaxConns, besidePool, room, f.Open)
 	do := "lower UMS_DATABASE_MAX_CONNS, raise " + f.Limit + ", or put a pooler between (docs/operations/database.md)"
-	switch {
-	case room == 0:
+	switch room {
+	case 0:
 		d.say("connections", Fail, says, do)
-	case room == 1:
+	case 1:
 		d.say("connections", Warn, says+": none for the second that an upgrade starts beside the first", do)
 	default:
 		d.ok("connections", says)
