@@ -121,7 +121,7 @@ func (a *App) greet(addr string) {
 	if a.embedded == nil || !a.cfg.Service.Development() {
 		return
 	}
-	base := "http://" + addr
+	base := "http://" + strings.Replace(addr, "127.0.0.1", "localhost", 1) // as the examples do: passkeys and cookies belong to a name
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nUMS is ready on %s\n  mails       %s/dev/mail\n  reference   %s/docs\n", base, base, base)
 	if email := a.cfg.Bootstrap.AdminEmail; email != "" {
@@ -138,7 +138,7 @@ Try it:
   TOKEN=$(curl -s %[1]s/dev/mail -H 'Accept: application/json' | grep -o 'token=[A-Za-z0-9_-]*' | head -1 | cut -d= -f2); curl -s -o /dev/null -w '%%{http_code}\n' %[1]s/api/v1/auth/email/verify -H 'Content-Type: application/json' -d '{"token":"'$TOKEN'","password":"correct horse battery"}'
   curl -s %[1]s/api/v1/auth/login -H 'Content-Type: application/json' -d '{"email":"ada@example.com","password":"correct horse battery"}'
 
-Ctrl-C stops everything.
+The rest is in README.md and docs/user/getting_started.md. Ctrl-C stops everything.
 `, base)
 	_, _ = io.WriteString(a.stdout, b.String())
 }
