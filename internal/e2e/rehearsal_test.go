@@ -142,7 +142,7 @@ func restored(t *testing.T, dsn string, mail *mailtest.Server, l *life) {
 }
 
 // A dump is made of a service at work and comes back in another database.
-func TestRehearsal_Dump(t *testing.T) {
+func TestRehearsal_F25_Dump(t *testing.T) {
 	t.Parallel()
 	p := start(t)
 	l := p.liveBefore(t)
@@ -155,7 +155,7 @@ func TestRehearsal_Dump(t *testing.T) {
 }
 
 // A base backup and the archived log bring the database to a moment that is named afterwards: before a mistake.
-func TestRehearsal_PointInTime(t *testing.T) {
+func TestRehearsal_F25_PointInTime(t *testing.T) {
 	t.Parallel()
 	base := spacious(t)
 	server, dsn := cluster(t, filepath.Join(base, "server"), nil)

@@ -23,7 +23,7 @@ import (
 
 // F-16: the version before works on the new schema, with the new version beside it, and alone again after a step back. No request
 // fails meanwhile. The version before is the newest tag; until there is one, the newest commit with an earlier schema.
-func TestRehearsal_Upgrade(t *testing.T) {
+func TestRehearsal_F16_Upgrade(t *testing.T) {
 	t.Parallel()
 	commit := versionBefore(t)
 	if commit == "" {
