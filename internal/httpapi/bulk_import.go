@@ -26,7 +26,7 @@ func (r Route) lines() Route { r.Lines = true; return r }
 func linesBody() *huma.RequestBody {
 	return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{mediaNDJSON: {Schema: &huma.Schema{
 		Type:        huma.TypeString,
-		Description: "One account a line: kind, email, email_verified, password_hash, created_at, roles, display_name, locale, external_id, metadata, app_metadata.",
+		Description: "One account a line: kind, email, email_verified, password_hash, created_at, roles, display_name, locale, external_id, metadata, app_metadata, profile (the members of PUT /profiles/{user_id}, for callers with profiles:write).",
 	}}}}
 }
 
@@ -36,10 +36,14 @@ type upload struct {
 	progress *progress
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. Whatever ends the body before its end, a stall too, is the client's affair.
 func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.body.Read(p)
-	if n > 0 {
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		u.progress.answer()
+		return n, errMalformed.WithDetail("The body could not be read to its end.").Because(err)
+	case n > 0:
 		u.progress.step()
 	}
 	return n, err
@@ -96,9 +100,6 @@ func (s *Server) importUsers(ctx context.Context, by actor.Actor, in *importInpu
 	sum := sha256.New()
 	of, err := s.Imports.Stage(ctx, by, bulk.Options{OnConflict: bulk.OnConflict(in.OnConflict), DryRun: in.DryRun}, io.TeeReader(c.upload, sum))
 	if err != nil {
-		if fault.As(err) == nil && errors.Is(err, io.ErrUnexpectedEOF) {
-			err = errMalformed.WithDetail("The body could not be read to its end.").Because(err)
-		}
 		return nil, err
 	}
 	c.body = fmt.Appendf(sum.Sum(nil), "%s %t", in.OnConflict, in.DryRun)

@@ -1,7 +1,11 @@
 package httpapi_test
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -81,4 +85,85 @@ func TestImportOverHTTP(t *testing.T) {
 	_, eve := s.Person(t, root, "eve@example.com")
 	asLines(eve).POST(t, "/users/import", body).Want(t, http.StatusForbidden, "permission_denied")
 	eve.GET(t, strings.TrimPrefix(location, "/api/v1")).Want(t, http.StatusForbidden, "permission_denied")
+}
+
+// lineErrors are the codes of the lines that an import did not take, by line.
+func lineErrors(t *testing.T, c *apptest.Client, location string) map[int]string {
+	t.Helper()
+	codes := map[int]string{}
+	text := string(c.GET(t, strings.TrimPrefix(location, "/api/v1")+"/errors").Want(t, 200).Body)
+	for line := range strings.Lines(text) {
+		var e struct {
+			Line int
+			Code string
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &e))
+		codes[e.Line] = e.Code
+	}
+	return codes
+}
+
+// A key imports as far as its scopes go: profiles by their permission, and roles, which need a session, never.
+func TestImportByAPIKey(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t)
+	root := s.Admin(t)
+	key := func(scopes ...string) *apptest.Client {
+		return s.Bearer(root.POST(t, "/api-keys", newKey(doc{"scopes": scopes})).Want(t, 201).String(t, "key"))
+	}
+	lines := func(name string) string {
+		return fmt.Sprintf(`{"email": "%[1]s@key.test", "email_verified": true}
+{"email": "%[1]s-2@key.test", "roles": ["admin"]}
+{"email": "%[1]s-3@key.test", "profile": {"given_name": "Ada"}}`, name)
+	}
+	for _, c := range []struct {
+		name   string
+		scopes []string
+		errors map[int]string
+	}{
+		{"few", []string{"users:import"}, map[int]string{2: "session_required", 3: "permission_denied"}},
+		{"more", []string{"users:import", "profiles:write"}, map[int]string{2: "session_required"}},
+		{"all", []string{"*"}, map[int]string{2: "session_required"}},
+	} {
+		by := key(c.scopes...)
+		a := asLines(by).POST(t, "/users/import", lines(c.name)).Want(t, 202)
+		done := finished(t, by, a.Header.Get("Location"))
+		require.Equal(t, c.errors, lineErrors(t, by, a.Header.Get("Location")), c.name)
+		require.EqualValues(t, 3-len(c.errors), done.Get(t, "created"))
+		made := root.GET(t, "/audit-events?action=user.create&actor_id="+by.GET(t, "/api-keys/current").Want(t, 200).String(t, "id")).Want(t, 200)
+		require.Len(t, made.Get(t, "data"), 3-len(c.errors))
+		require.Equal(t, "api_key", made.String(t, "data.0.actor.type"))
+	}
+	asLines(key("users:read")).POST(t, "/users/import", lines("none")).Want(t, 403, "permission_denied")
+}
+
+// An upload that stalls is refused, its connection ends, and nothing of it stays.
+func TestStalledUploadLeavesNothing(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Stall(300*time.Millisecond))
+	token := s.POST(t, "/auth/login", doc{"email": apptest.AdminEmail, "password": apptest.AdminPassword}).Want(t, 200).String(t, "access_token")
+	for name, length := range map[string]string{"of a length": "Content-Length: 4000000", "in chunks": "Transfer-Encoding: chunked"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.Base(), "http://"))
+		require.NoError(t, err)
+		line := `{"email": "ada@stall.test"}` + "\n"
+		body := strings.Repeat(line, 3000)
+		if name == "in chunks" {
+			body = fmt.Sprintf("%x\r\n%s\r\n", len(body), body)
+		}
+		_, err = fmt.Fprintf(conn, "POST /api/v1/users/import HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nIdempotency-Key: stall\r\nContent-Type: application/x-ndjson\r\n%s\r\n\r\n%s",
+			token, length, body)
+		require.NoError(t, err)
+		in := bufio.NewReader(conn)
+		res, err := http.ReadResponse(in, nil)
+		require.NoError(t, err, name)
+		require.Equal(t, http.StatusBadRequest, res.StatusCode)
+		text, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(text), "malformed_request")
+		_, err = in.ReadByte()
+		require.ErrorIs(t, err, io.EOF, "the connection is over")
+		require.NoError(t, conn.Close())
+		require.Zero(t, count(t, s, `SELECT (SELECT count(*) FROM imports) + (SELECT count(*) FROM import_lines) + (SELECT count(*) FROM idempotency_keys)`), name)
+	}
+	asLines(s.Bearer(token)).With("Idempotency-Key", "stall").POST(t, "/users/import", `{"email": "ada@stall.test"}`).Want(t, 202)
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -146,7 +147,7 @@ func (c *call) bound(ctx context.Context, w http.ResponseWriter) (context.Contex
 	if !c.route.Stream && !c.route.Lines {
 		return context.WithTimeout(ctx, requestTimeout)
 	}
-	ctx, p, end := stream(ctx, w)
+	ctx, p, end := stream(ctx, w, cmp.Or(c.server.Config.Edge.Stall, stallTimeout))
 	c.progress = p
 	return ctx, end
 }

@@ -10,8 +10,11 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// stallTimeout is how long a stream may make no progress. In all it may take as long as it needs.
-const stallTimeout = 30 * time.Second
+// stallTimeout is how long a stream may make no progress, unless the configuration says otherwise.
+const (
+	stallTimeout  = 30 * time.Second
+	answerTimeout = 5 * time.Second
+)
 
 var errStalled = errors.New("the stream made no progress")
 
@@ -19,24 +22,28 @@ var errStalled = errors.New("the stream made no progress")
 // are otherwise the server's for a whole request, and the end of the context.
 type progress struct {
 	conn  *http.ResponseController
+	stall time.Duration
 	timer *time.Timer
 }
 
-// stream returns the context of a stream, which ends when nothing has happened for stallTimeout.
-func stream(ctx context.Context, w http.ResponseWriter) (context.Context, *progress, func()) {
+// stream returns the context of a stream, which ends when nothing has happened for so long.
+func stream(ctx context.Context, w http.ResponseWriter, stall time.Duration) (context.Context, *progress, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	p := &progress{conn: http.NewResponseController(w), timer: time.AfterFunc(stallTimeout, func() { cancel(errStalled) })}
+	p := &progress{conn: http.NewResponseController(w), stall: stall, timer: time.AfterFunc(stall, func() { cancel(errStalled) })}
 	p.step()
 	return ctx, p, func() { p.timer.Stop(); cancel(nil) }
 }
 
 // step notes progress. A writer without deadlines, as tests have, goes without.
 func (p *progress) step() {
-	end := time.Now().Add(stallTimeout)
+	end := time.Now().Add(p.stall)
 	_ = p.conn.SetReadDeadline(end) // net/http reads ahead, and ends the request when that times out
 	_ = p.conn.SetWriteDeadline(end)
-	p.timer.Reset(stallTimeout)
+	p.timer.Reset(p.stall)
 }
+
+// answer gives a request whose body did not come the time to be told so.
+func (p *progress) answer() { _ = p.conn.SetWriteDeadline(time.Now().Add(answerTimeout)) }
 
 // streamed is an answer that is written while it is read from the database, in batches.
 type streamed struct {

@@ -35,7 +35,7 @@ func serveStream(t *testing.T, parts int, wait time.Duration) (body *bufio.Reade
 	t.Helper()
 	ended = make(chan error, 1)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, p, end := stream(r.Context(), w)
+		ctx, p, end := stream(r.Context(), w, stallTimeout)
 		defer end()
 		for range parts {
 			select {

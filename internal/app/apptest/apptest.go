@@ -56,6 +56,9 @@ func Configure(change func(*config.Config)) Option {
 	return func(s *settings) { s.configure = append(s.configure, change) }
 }
 
+// Stall is how long an upload or a stream may make no progress.
+func Stall(d time.Duration) Option { return Configure(func(c *config.Config) { c.Edge.Stall = d }) }
+
 // Beside starts another replica: the same database, mail server, master key and clock.
 func Beside(other *Service) Option {
 	return func(s *settings) { s.dsn, s.mail, s.clock = other.DSN, other.Mail, other.Clock }
