@@ -123,6 +123,13 @@ func TestErasureLeavesNothingOfThePerson(t *testing.T) {
 	anyone.POST(t, "/auth/magic-link", doc{"email": email}).Want(t, 202)
 	s.Mail.WaitFor(t, email, 3)
 	s.Enrol(t, ada)
+	// She brings people in: one import is worked, with a line that is wrong, and the process that received another has died.
+	root.PUT(t, "/users/"+id+"/roles/"+root.POST(t, "/roles", doc{"name": "importer", "permissions": []string{"users:import"}}).Want(t, 201).String(t, "id"), doc{}).Want(t, 204)
+	sent := asLines(ada).POST(t, "/users/import", `{"email": "carla@example.com", "email_verified": true}`+"\n"+`{"email": "no address"}`).Want(t, 202)
+	finished(t, ada, sent.Header.Get("Location"))
+	execute(t, s, `WITH i AS (INSERT INTO imports (id, actor_type, actor_id, actor_label, on_conflict, dry_run)
+		SELECT gen_random_uuid(), 'user', id, email, 'skip', false FROM users WHERE email_norm = '`+email+`' RETURNING id)
+		INSERT INTO import_lines (import_id, line, sealed) SELECT id, 1, 'sealed-line-distinct' FROM i`)
 	root.POST(t, "/users/"+id+"/suspend", doc{"reason": "reason-distinct for Adele"}).Want(t, 200)
 	root.POST(t, "/users/"+id+"/reactivate", nil).Want(t, 200)
 	ada.GET(t, "/audit-events").Want(t, http.StatusUnauthorized)
@@ -137,7 +144,7 @@ func TestErasureLeavesNothingOfThePerson(t *testing.T) {
 		email, "Adele Distinct", "Adele D. Distinct", "crm-distinct-9", "metavalue-distinct", "appvalue-distinct", "distinct telephone", "Distinct/7.0 (Adele)",
 		"203.0.113.77", "Adelheid", "Distinctfamily", "Distinctnick", "biography-distinct", "+4366012345678", "https://distinct.example/adele",
 		"1981-02-03", "Distinctgasse 1", "https://git.example/distinct", "attribute-distinct", "key-name-distinct", "host-distinct",
-		"adele.new-distinct@example.com", "reason-distinct for Adele",
+		"adele.new-distinct@example.com", "reason-distinct for Adele", "sealed-line-distinct",
 	}
 	before := tables(t, s)
 	for _, value := range theirs {
@@ -156,6 +163,8 @@ func TestErasureLeavesNothingOfThePerson(t *testing.T) {
 	for _, value := range append(theirs, "distinct") {
 		require.Empty(t, holders(after, value), "%q is left", value)
 	}
+	require.Zero(t, count(t, s, `SELECT (SELECT count(*) FROM imports) + (SELECT count(*) FROM import_lines) + (SELECT count(*) FROM import_errors)`), "her imports")
+	require.Equal(t, 1, count(t, s, `SELECT count(*) FROM users WHERE email = 'carla@example.com'`), "whom she brought in")
 	require.Zero(t, count(t, s, `SELECT count(*) FROM idempotency_keys`), "sealed answers of hers and about her")
 	for table, text := range after { // the id stays as a pseudonym, and in the log alone
 		if strings.Contains(text, id) {

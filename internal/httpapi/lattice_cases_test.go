@@ -50,6 +50,7 @@ func TestAZ03_NoPathLeadsUp(t *testing.T) {
 	root.POST(t, "/permissions", doc{"name": "invoices:approve"}).Want(t, 201)
 	manages := []string{
 		"users:read", "users:write", "users:delete", "roles:read", "roles:write", "roles:assign", "profiles:read", "profiles:write", "api_keys:read", "api_keys:write",
+		"users:import",
 	}
 	managers := makeRole("manager", manages)
 	extra := makeRole("extra", []string{"audit:read"}) // one permission more than the manager has
@@ -131,6 +132,24 @@ func TestAZ03_NoPathLeadsUp(t *testing.T) {
 		require.Equal(t, 403, answer.Status, "%s: %s %s: %s", a.name, a.method, a.path, answer.Body)
 		require.Equal(t, "privilege_escalation", answer.Code(t), "%s: %s", a.name, a.path)
 	}
+	// By an import each line is refused for itself.
+	var lines []string
+	for i, role := range []string{"admin", "extra", "hidden"} {
+		lines = append(lines,
+			fmt.Sprintf(`{"email": "made%d@az03.test", "email_verified": true, "roles": [%q]}`, i, role),
+			fmt.Sprintf(`{"email": "made%d@az03.test", "roles": ["manager", %q]}`, i, role),
+			fmt.Sprintf(`{"kind": "service", "display_name": "x", "roles": [%q]}`, role))
+	}
+	for _, whom := range []string{"boss", "auditor", "pending"} {
+		lines = append(lines, fmt.Sprintf(`{"email": "%s@az03.test", "display_name": "x", "profile": {"bio": "x"}}`, whom))
+	}
+	for _, mode := range []string{"update", "update&dry_run=true"} {
+		sent := asLines(m).POST(t, "/users/import?on_conflict="+mode, strings.Join(lines, "\n")).Want(t, 202)
+		require.EqualValues(t, len(lines), finished(t, m, sent.Header.Get("Location")).Get(t, "failed"))
+		for line, code := range lineErrors(t, m, sent.Header.Get("Location")) {
+			require.Equal(t, "privilege_escalation", code, lines[line-1])
+		}
+	}
 	require.Equal(t, before, rightsOf(t, s))
 	denied := text(t, s, "SELECT count(*)::text FROM audit_events WHERE outcome = 'denied' AND actor_id = $1", mid)
 	require.Equal(t, fmt.Sprint(len(all)), denied, "each is recorded")
@@ -139,6 +158,8 @@ func TestAZ03_NoPathLeadsUp(t *testing.T) {
 	m.PUT(t, "/users/"+uid+"/roles/"+managers, doc{}).Want(t, 204)
 	m.POST(t, "/users", doc{"email": "within@az03.test", "send_invite": true, "roles": []string{"manager"}}).Want(t, 201)
 	m.POST(t, "/users/"+clerk+"/suspend", doc{"reason": "x"}).Want(t, 200)
+	sent := asLines(m).POST(t, "/users/import", `{"email": "imported@az03.test", "roles": ["manager"], "profile": {"bio": "x"}}`).Want(t, 202)
+	require.EqualValues(t, 1, finished(t, m, sent.Header.Get("Location")).Get(t, "created"))
 }
 
 const lastingAdmins = `SELECT coalesce(string_agg(u.id::text, ' '), '') FROM users u JOIN user_roles r ON r.user_id = u.id

@@ -315,6 +315,7 @@ func TestHTTP10_FiftyRepeatsOverTwoReplicas(t *testing.T) {
 		}
 	}
 	var n int
+	importsOnce(t, pair, root)
 	scan(t, pair[0], &n, "SELECT count(*) FROM users WHERE email_norm = 'http10@list.test'")
 	require.Equal(t, 1, n)
 	scan(t, pair[0], &n, "SELECT count(*) FROM registration_attempts a JOIN users u ON u.id = a.user_id WHERE u.email_norm = 'http10-new@list.test'")
@@ -335,6 +336,46 @@ func TestHTTP10_FiftyRepeatsOverTwoReplicas(t *testing.T) {
 }
 
 // HTTP-10: while the first request is being worked on, a repeat is told so at once and when to come again.
+// importsOnce is the same for an import, whose body is known at its end only.
+func importsOnce(t *testing.T, pair []*apptest.Service, root *apptest.Client) {
+	t.Helper()
+	by := asLines(root).With("Idempotency-Key", "http10")
+	body := strings.Repeat(`{"kind": "service", "display_name": "http10 import"}`+"\n", 40)
+	answers := make(chan *apptest.Answer, 50)
+	for i := range 50 {
+		go func() {
+			a, _, err := by.At(pair[i%2]).Try(http.MethodPost, "/users/import", body)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- a
+		}()
+	}
+	bodies := map[string]int{}
+	for range 50 {
+		a := <-answers
+		require.NotNil(t, a)
+		if a.Status == http.StatusConflict {
+			require.Equal(t, "idempotency_in_progress", a.Code(t))
+			continue
+		}
+		bodies[string(a.Want(t, 202).Body)]++
+	}
+	require.Len(t, bodies, 1)
+	again := by.POST(t, "/users/import", body).Want(t, 202)
+	require.Equal(t, "true", again.Header.Get("Idempotency-Replayed"))
+	require.Contains(t, bodies, string(again.Body))
+	by.POST(t, "/users/import", body+body).Want(t, 422, "idempotency_key_reused")
+	finished(t, root, again.Header.Get("Location"))
+	var n int
+	scan(t, pair[0], &n, "SELECT count(*) FROM imports")
+	require.Equal(t, 1, n, "the other uploads left nothing")
+	scan(t, pair[0], &n, "SELECT count(*) FROM river_job WHERE kind = 'import'")
+	require.Equal(t, 1, n)
+	scan(t, pair[0], &n, "SELECT count(*) FROM users WHERE display_name = 'http10 import'")
+	require.Equal(t, 40, n)
+}
+
 func TestHTTP10_InFlight(t *testing.T) {
 	t.Parallel()
 	a, b := clocked(t)
