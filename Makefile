@@ -82,7 +82,7 @@ fuzz: ## Fuzz every target for TIME (30s) each
 	@scripts/fuzz '$(or $(TIME),30s)'
 
 .PHONY: figures
-figures: ## Print the figures of signing in, with production's parameters, and of lists among a million (some minutes, on an idle machine)
+figures: ## Print the figures of signing in, with production's parameters, of lists among a million, and of imports (some minutes, on an idle machine)
 	scripts/with-database $(GO) test -tags figures -count=1 -v -timeout 30m -run '^TestFigures' ./internal/e2e
 
 ##: Checking
