@@ -24,12 +24,12 @@ func NewAuthor(by actor.Actor) (*Author, error) {
 }
 
 // Entry is an event that is ready to be appended: its commitments are made.
-type Entry struct{ row row }
+type Entry struct{ row *row }
 
 // Entry prepares an event. It asks no database.
 func (a *Author) Entry(e Event) (Entry, error) {
 	r, err := rowBy(a.by, a.personal, a.canonical, e)
-	return Entry{r}, err
+	return Entry{&r}, err
 }
 
 // Append records many events in the transaction of their effects, in two statements whatever their number. When it fails

@@ -19,7 +19,7 @@ var (
 
 func copyEvents(ctx context.Context, tx postgres.Tx, entries []Entry) error {
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"audit_events"}, eventColumns, pgx.CopyFromSlice(len(entries), func(i int) ([]any, error) {
-		r := &entries[i].row
+		r := entries[i].row
 		return []any{
 			r.id, r.action, string(r.outcome), string(r.actorType), idArg(r.actorID), r.targetType, idArg(r.targetID), r.requestID, r.actorCommitment, r.targetCommitment,
 		}, nil
@@ -33,8 +33,8 @@ func copyEvents(ctx context.Context, tx postgres.Tx, entries []Entry) error {
 // copyPersonal appends the parts of the persons, as Record does: one that has nothing to say has no row.
 func copyPersonal(ctx context.Context, tx postgres.Tx, entries []Entry) error {
 	parts := make([]part, 0, 2*len(entries))
-	for i := range entries {
-		r := &entries[i].row
+	for _, e := range entries {
+		r := e.row
 		if r.actorSalt != nil {
 			parts = append(parts, part{r, "actor"})
 		}

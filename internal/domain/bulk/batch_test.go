@@ -148,6 +148,30 @@ func (b *bench) contents() []string {
 		WHERE e.action <> 'user.import' ORDER BY 1`)...)
 }
 
+// What a batch asks of the database does not grow with its lines, whether their accounts are new or there.
+func TestStatementsPerBatch(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	by := b.caller("importer@example.com", "users:import", "roles:assign", "profiles:write")
+	b.exec("INSERT INTO roles (name) VALUES ('small')")
+	lines := func(from, to int) string {
+		return strings.ReplaceAll(people(from, to), `, "external_id"`, `, "roles": ["small"], "profile": {"given_name": "Ada"}, "external_id"`)
+	}
+	ask := func(lines string) int64 {
+		of := b.begin(by, skip, lines)
+		before := b.asked.Load()
+		_, err := bulk.Batch(b.Service, t.Context(), of)
+		require.NoError(t, err)
+		return b.asked.Load() - before
+	}
+	ask(lines(1, 2))
+	few, many := ask(lines(3, 4)), ask(lines(5, 4+batchLines))
+	require.Equal(t, few, many)
+	require.LessOrEqual(t, many, int64(28), "with begin, commit and savepoints")
+	require.Equal(t, ask(lines(1, 2)), ask(lines(1, batchLines)))
+	require.Equal(t, batchLines+4, b.count("SELECT count(*) FROM profiles"))
+}
+
 // different are the first few places where two lists differ.
 func different(want, have []string) (found []string) {
 	for i := range max(len(want), len(have)) {

@@ -35,7 +35,7 @@ func exported(n int) io.Reader {
 
 // Lines a second, from the first batch to the last.
 func BenchmarkImport(b *testing.B) {
-	s := start(b)
+	s := start(b, bulk.Limits{})
 	by := s.caller("importer@example.com", "users:import")
 	for b.Loop() {
 		const n = 100_000

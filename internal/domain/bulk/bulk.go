@@ -78,7 +78,7 @@ type Deps struct {
 // Limits bound an import; a zero is the usual.
 type Limits struct {
 	Lines int64 // of an import: MaxLines
-	Batch int   // lines of one transaction: 2000
+	Batch int   // lines of one transaction: 500
 }
 
 // Service does it.

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/user-management-service/ums/internal/domain/account"
@@ -34,12 +36,34 @@ type bench struct {
 	*bulk.Service
 	t  testing.TB
 	db *postgres.Pool
+
+	asked asked
 }
 
-func start(t testing.TB) *bench {
+// asked counts statements and copies.
+type asked struct{ atomic.Int64 }
+
+func (a *asked) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	a.Add(1)
+	return ctx
+}
+
+func (*asked) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (a *asked) TraceCopyFromStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceCopyFromStartData) context.Context {
+	a.Add(1)
+	return ctx
+}
+
+func (*asked) TraceCopyFromEnd(context.Context, *pgx.Conn, pgx.TraceCopyFromEndData) {}
+
+func start(t testing.TB, limits ...bulk.Limits) *bench {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: secret.New(pgtest.URL(t)), ExecMode: "cache_statement", MaxConns: 8}, log)
+	b := &bench{t: t}
+	db, err := postgres.Open(t.Context(), postgres.Config{
+		URL: secret.New(pgtest.URL(t)), ExecMode: "cache_statement", MaxConns: 8, Tracer: &b.asked,
+	}, log)
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
 	ring, err := keyring.Parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
@@ -51,7 +75,8 @@ func start(t testing.TB) *bench {
 		DB: db, Changes: actor.NewChanges(postgres.NewBus(log)), Policy: password.NewPolicy(password.Config{MinLength: 12}),
 		Product: "UMS", Clock: now, Profiles: profile.NewService(db, role.Authorizer{}, now, nil),
 	})
-	return &bench{bulk.NewService(bulk.Deps{DB: db, Ring: ring, Accounts: accounts, Jobs: queue, Limits: bulk.Limits{Lines: 2000, Batch: batchLines}}), t, db}
+	b.Service, b.db = bulk.NewService(bulk.Deps{DB: db, Ring: ring, Accounts: accounts, Jobs: queue, Limits: append(limits, bulk.Limits{Lines: 2000, Batch: batchLines})[0]}), db
+	return b
 }
 
 func (b *bench) exec(sql string, args ...any) {
@@ -248,4 +273,44 @@ func TestImportsLeaveNothingThatTheyShouldNot(t *testing.T) {
 	b.exec(`UPDATE imports SET finished_at = now() - interval '31 days' WHERE finished_at IS NOT NULL`)
 	require.NoError(t, b.Sweep(t.Context()))
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM imports`))
+}
+
+// An import is as long as it may be, and not a line longer; of one that is too long nothing stays.
+func TestImportsHaveALongestLength(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, 1_000_000, bulk.MaxLines)
+	require.EqualValues(t, bulk.MaxLines, bulk.NewService(bulk.Deps{}).Limits.Lines)
+	b := start(t, bulk.Limits{Lines: 1003})
+	by := b.caller("importer@example.com", "users:import")
+	_, err := b.Stage(t.Context(), by, skip, strings.NewReader(people(1, 1004)))
+	require.ErrorContains(t, err, "payload_too_large")
+	require.Zero(t, b.count("SELECT (SELECT count(*) FROM imports) + (SELECT count(*) FROM import_lines)"))
+	of, err := b.Stage(t.Context(), by, skip, strings.NewReader("\n"+people(1, 1003)+"\n \n"))
+	require.NoError(t, err)
+	i, err := b.Get(t.Context(), by, of)
+	require.NoError(t, err)
+	require.EqualValues(t, 1003, i.Total)
+}
+
+// A profile is part of a line for callers with profiles:write alone, as by hand; a key gives one within its scopes.
+func TestProfilesOfLinesNeedTheirPermission(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	line := `{"email": "ada@example.org", "email_verified": true, "profile": {"given_name": "Ada", "address": {"country": "AT"}}}`
+	i := b.run(b.caller("importer@example.com", "users:import"), skip, line)
+	require.EqualValues(t, 1, i.Rejected)
+	require.Equal(t, 1, b.count("SELECT count(*) FROM import_errors WHERE code = 'permission_denied'"))
+	by := b.caller("both@example.com", "users:import", "profiles:write")
+	i = b.run(by, skip, line+"\n"+`{"email": "bad@example.org", "profile": {"nickname": "", "shoe": 42}}`+"\n"+`{"email": "bad@example.org", "profile": {"nickname": "", "phone": "0"}}`)
+	require.EqualValues(t, []int64{1, 2}, []int64{i.Created, i.Rejected})
+	require.Equal(t, []string{`["/profile/nickname", "/profile/phone"]`},
+		b.texts("SELECT jsonb_path_query_array(errors, '$[*].pointer')::text FROM import_errors WHERE line = 3"))
+	require.Equal(t, 1, b.count("SELECT count(*) FROM profiles WHERE given_name = 'Ada' AND address->>'country' = 'AT' AND visibility = 'private'"))
+	require.Equal(t, 1, b.count("SELECT count(*) FROM audit_events WHERE action = 'profile.update'"))
+	// What is given is merged into one that is there; the import that comes again changes nothing.
+	for _, want := range []int64{1, 0} {
+		i = b.run(by, bulk.Options{OnConflict: bulk.Update}, `{"email": "ada@example.org", "profile": {"family_name": "King", "address": {"locality": "Wien"}}}`)
+		require.Equal(t, []int64{want, 1 - want}, []int64{i.Updated, i.Skipped})
+	}
+	require.Equal(t, 1, b.count("SELECT count(*) FROM profiles WHERE given_name = 'Ada' AND family_name = 'King' AND address->>'country' = 'AT' AND address->>'locality' = 'Wien'"))
 }

@@ -19,8 +19,8 @@ import (
 
 // A batch is worked in one transaction. It is bounded in bytes as well: memory does not grow with the lines.
 const (
-	batchLines = 2000
-	batchBytes = 2 << 20
+	batchLines = 500
+	batchBytes = 512 << 10
 	sideBySide = 2
 	turn       = 15 * time.Second // of one attempt, well within its 25 s; then others have theirs
 )
