@@ -76,28 +76,35 @@ const maxText = 512 // code points of a label, reason or user agent that are kep
 // personal is one person's part of an event. Its canonical form (RFC 8785 of exactly these members, absent = null) is
 // what the commitment covers.
 type personal struct {
-	Label     *string        `json:"label"`
-	IP        *string        `json:"ip"`
-	UserAgent *string        `json:"user_agent"`
-	Reason    *string        `json:"reason"`
-	Changes   jsontext.Value `json:"changes"`
+	Label, IP, UserAgent, Reason *string
+	Changes                      jsontext.Value
 }
 
 func (p personal) empty() bool {
 	return p.Label == nil && p.IP == nil && p.UserAgent == nil && p.Reason == nil && p.Changes == nil
 }
 
-// canonical returns the form that is committed to.
+// canonical returns the form that is committed to, members in their order. Changes are canonical already.
 func (p personal) canonical() ([]byte, error) {
-	doc, err := json.Marshal(p)
-	if err != nil {
-		return nil, fmt.Errorf("encode personal data: %w", err)
+	doc := append(make([]byte, 0, 256+len(p.Changes)), `{"changes":`...)
+	if p.Changes == nil {
+		doc = append(doc, "null"...)
 	}
-	canonical := jsontext.Value(doc)
-	if err := canonical.Canonicalize(); err != nil {
-		return nil, fmt.Errorf("canonicalize personal data: %w", err)
+	doc = append(doc, p.Changes...)
+	for _, member := range [...]struct {
+		name  string
+		value *string
+	}{{`,"ip":`, p.IP}, {`,"label":`, p.Label}, {`,"reason":`, p.Reason}, {`,"user_agent":`, p.UserAgent}} {
+		if doc = append(doc, member.name...); member.value == nil {
+			doc = append(doc, "null"...)
+			continue
+		}
+		var err error
+		if doc, err = jsontext.AppendQuote(doc, *member.value); err != nil { // as RFC 8785 has it, section 3.2.2.2
+			return nil, fmt.Errorf("encode personal data: %w", err)
+		}
 	}
-	return canonical, nil
+	return append(doc, '}'), nil
 }
 
 // commitment returns SHA-256(salt ‖ canonical form), as stored in audit_events.
@@ -150,11 +157,14 @@ func rowBy(by actor.Actor, doer personal, canonical []byte, e Event) (row, error
 		target: personal{Label: text(e.Target.Label), Reason: text(e.Reason)},
 	}
 	if len(e.Changes) > 0 {
-		doc, err := json.Marshal(e.Changes, json.Deterministic(true))
+		doc, err := json.Marshal(e.Changes)
 		if err != nil {
 			return row{}, fmt.Errorf("encode changes: %w", err)
 		}
 		r.target.Changes = doc
+		if err := r.target.Changes.Canonicalize(); err != nil {
+			return row{}, fmt.Errorf("canonicalize changes: %w", err)
+		}
 	}
 	if !r.actor.empty() {
 		r.actorSalt = salt()
