@@ -57,8 +57,8 @@ type Candidate struct {
 // Candidate checks an imported account.
 func (s *Service) Candidate(by *audit.Author, n Imported) (*Candidate, error) {
 	draft, filled, err := s.imported(n)
-	if fault.As(err) != nil {
-		return Refused(err), nil
+	if f := fault.As(err); f != nil {
+		return Refused(f), nil
 	}
 	if err != nil {
 		return nil, err
@@ -80,8 +80,8 @@ func (s *Service) Candidate(by *audit.Author, n Imported) (*Candidate, error) {
 	return c, nil
 }
 
-// Refused is a candidate of which it is known already that it will not do. err is a fault.
-func Refused(err error) *Candidate { return &Candidate{fault: err} }
+// Refused is a candidate of which it is known already that it will not do.
+func Refused(f *fault.Error) *Candidate { return &Candidate{fault: f} }
 
 // newborn is a draft's account as readers will see it.
 func newborn(d user.Draft, roles []string) *user.User {

@@ -302,7 +302,7 @@ func TestProfilesOfLinesNeedTheirPermission(t *testing.T) {
 	require.Equal(t, 1, b.count("SELECT count(*) FROM import_errors WHERE code = 'permission_denied'"))
 	by := b.caller("both@example.com", "users:import", "profiles:write")
 	i = b.run(by, skip, line+"\n"+`{"email": "bad@example.org", "profile": {"nickname": "", "shoe": 42}}`+"\n"+`{"email": "bad@example.org", "profile": {"nickname": "", "phone": "0"}}`)
-	require.EqualValues(t, []int64{1, 2}, []int64{i.Created, i.Rejected})
+	require.Equal(t, []int64{1, 2}, []int64{i.Created, i.Rejected})
 	require.Equal(t, []string{`["/profile/nickname", "/profile/phone"]`},
 		b.texts("SELECT jsonb_path_query_array(errors, '$[*].pointer')::text FROM import_errors WHERE line = 3"))
 	require.Equal(t, 1, b.count("SELECT count(*) FROM profiles WHERE given_name = 'Ada' AND address->>'country' = 'AT' AND visibility = 'private'"))

@@ -8,7 +8,7 @@ import (
 )
 
 // Batch works the next lines of an import.
-func Batch(s *Service, ctx context.Context, of id.ID) (ended bool, err error) { //nolint:revive // a method of the service in the real thing
+func Batch(s *Service, ctx context.Context, of id.ID) (ended bool, err error) {
 	for {
 		imp, err := get(ctx, s.DB, of, "")
 		if err != nil {

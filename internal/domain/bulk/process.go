@@ -3,6 +3,7 @@ package bulk
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,7 +22,6 @@ import (
 const (
 	batchLines = 500
 	batchBytes = 512 << 10
-	sideBySide = 2
 	turn       = 15 * time.Second // of one attempt, well within its 25 s; then others have theirs
 )
 
@@ -54,7 +54,7 @@ func (s *Service) run(ctx context.Context, of id.ID) (ended bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	workers := sideBySide
+	workers := min(max(runtime.GOMAXPROCS(0), 2), 3) // more take more memory than an import may
 	if imp.OnConflict == Update {
 		workers = 1
 	}
