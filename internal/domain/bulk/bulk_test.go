@@ -218,6 +218,28 @@ func TestImportEndsWithItsCallersRights(t *testing.T) {
 	}
 }
 
+// A batch that another worker has begun before the rights were lost is counted, and does not bring the import back.
+func TestImportThatFailedStaysSo(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	by := b.caller("importer@example.com", "users:import")
+	of := b.begin(by, skip, people(1, 2))
+	advance := func() *bulk.Import {
+		require.NoError(t, b.db.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) error { return bulk.Advance(ctx, tx, of) }))
+		i, err := b.Get(t.Context(), by, of)
+		require.NoError(t, err)
+		return i
+	}
+	require.Equal(t, bulk.Running, advance().Status)
+	b.exec("UPDATE imports SET status = 'failed', reason = 'permission_denied', finished_at = now() WHERE id = $1", of)
+	i := advance()
+	require.Equal(t, []any{bulk.Failed, int64(2)}, []any{i.Status, i.Processed})
+	ended, err := bulk.Run(b.Service, t.Context(), of)
+	require.NoError(t, err)
+	require.True(t, ended)
+	require.Equal(t, bulk.Failed, b.work(by, of).Status)
+}
+
 // Whatever dies in between, and whoever works at the same time: each line has its effect once.
 func TestLinesAreWorkedOnce(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/user-management-service/ums/internal/platform/id"
+	"github.com/user-management-service/ums/internal/platform/postgres"
 )
 
 // Batch works the next lines of an import.
@@ -36,3 +37,8 @@ var Run = (*Service).run
 
 // Parse reads one line.
 var Parse = parse
+
+// Advance counts a line that was skipped.
+func Advance(ctx context.Context, tx postgres.Tx, of id.ID) error {
+	return advance(ctx, tx, of, tally{skipped: 1})
+}

@@ -189,11 +189,11 @@ func rejected(ctx context.Context, db postgres.DB, of id.ID, after int64, most i
 	return found, nil
 }
 
-// advance adds what a batch did.
+// advance adds what a batch did. One that has failed meanwhile stays so.
 func advance(ctx context.Context, tx postgres.Tx, of id.ID, did tally) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE imports SET processed = processed + $2, created = created + $3, updated = updated + $4, skipped = skipped + $5, failed = failed + $6,
-			status = 'running'
+			status = CASE status WHEN 'waiting' THEN 'running' ELSE status END
 		WHERE id = $1`, of, did.sum(), did.created, did.updated, did.skipped, did.failed)
 	if err != nil {
 		return fmt.Errorf("advance import: %w", err)
