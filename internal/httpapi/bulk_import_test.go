@@ -140,30 +140,32 @@ func TestImportByAPIKey(t *testing.T) {
 // An upload that stalls is refused, its connection ends, and nothing of it stays.
 func TestStalledUploadLeavesNothing(t *testing.T) {
 	t.Parallel()
-	s := apptest.Start(t, apptest.Stall(300*time.Millisecond))
+	s := apptest.Start(t, apptest.Stall(2*time.Second))
 	token := s.POST(t, "/auth/login", doc{"email": apptest.AdminEmail, "password": apptest.AdminPassword}).Want(t, 200).String(t, "access_token")
-	for name, length := range map[string]string{"of a length": "Content-Length: 4000000", "in chunks": "Transfer-Encoding: chunked"} {
+	body := strings.Repeat(`{"email": "ada@stall.test"}`+"\n", 1100) // of which the first thousand are staged
+	uploads := map[string]net.Conn{}
+	for length, body := range map[string]string{
+		"Content-Length: 4000000": body, "Transfer-Encoding: chunked": fmt.Sprintf("%x\r\n%s\r\n", len(body), body),
+	} {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.Base(), "http://"))
 		require.NoError(t, err)
-		line := `{"email": "ada@stall.test"}` + "\n"
-		body := strings.Repeat(line, 3000)
-		if name == "in chunks" {
-			body = fmt.Sprintf("%x\r\n%s\r\n", len(body), body)
-		}
-		_, err = fmt.Fprintf(conn, "POST /api/v1/users/import HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nIdempotency-Key: stall\r\nContent-Type: application/x-ndjson\r\n%s\r\n\r\n%s",
-			token, length, body)
+		t.Cleanup(func() { _ = conn.Close() })
+		_, err = fmt.Fprintf(conn, "POST /api/v1/users/import HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"+
+			"Idempotency-Key: stall\r\nContent-Type: application/x-ndjson\r\n%s\r\n\r\n%s", token, length, body)
 		require.NoError(t, err)
+		uploads[length] = conn
+	}
+	for length, conn := range uploads {
 		in := bufio.NewReader(conn)
 		res, err := http.ReadResponse(in, nil)
-		require.NoError(t, err, name)
-		require.Equal(t, http.StatusBadRequest, res.StatusCode)
+		require.NoError(t, err, length)
+		require.Equal(t, http.StatusBadRequest, res.StatusCode, length)
 		text, err := io.ReadAll(res.Body)
 		require.NoError(t, err)
 		require.Contains(t, string(text), "malformed_request")
 		_, err = in.ReadByte()
 		require.ErrorIs(t, err, io.EOF, "the connection is over")
-		require.NoError(t, conn.Close())
-		require.Zero(t, count(t, s, `SELECT (SELECT count(*) FROM imports) + (SELECT count(*) FROM import_lines) + (SELECT count(*) FROM idempotency_keys)`), name)
 	}
+	require.Zero(t, count(t, s, `SELECT (SELECT count(*) FROM imports) + (SELECT count(*) FROM import_lines) + (SELECT count(*) FROM idempotency_keys)`))
 	asLines(s.Bearer(token)).With("Idempotency-Key", "stall").POST(t, "/users/import", `{"email": "ada@stall.test"}`).Want(t, 202)
 }
