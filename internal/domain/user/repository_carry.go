@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/user-management-service/ums/internal/platform/fault"
 	"github.com/user-management-service/ums/internal/platform/id"
 	"github.com/user-management-service/ums/internal/platform/postgres"
 )
@@ -32,8 +33,10 @@ func Carry(ctx context.Context, db postgres.DB, after id.ID, limit int) ([]Carri
 	return found, nil
 }
 
-// Restore makes these accounts, checked ones, as they were. One COPY. ErrEmailTaken and ErrExternalID end tx, as does an id
-// that is there.
+// ErrThere refuses an id that another account has.
+var ErrThere = fault.New(fault.Conflict, "already_exists", "Another account has this id.")
+
+// Restore makes these accounts, checked ones, as they were. One COPY. ErrThere, ErrEmailTaken and ErrExternalID end tx.
 func Restore(ctx context.Context, tx postgres.Tx, accounts []Carried) error {
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"users"}, []string{
 		"id", "kind", "email", "email_norm", "email_verified", "was_verified", "display_name", "locale", "timezone", "status",
@@ -45,6 +48,9 @@ func Restore(ctx context.Context, tx postgres.Tx, accounts []Carried) error {
 			c.PasswordHash, c.ExternalID, object(c.Metadata), object(c.AppMetadata), c.MFAEnabled, c.LastLoginAt, c.DeletedAt, c.CreatedAt, c.UpdatedAt,
 		}, nil
 	}))
+	if postgres.Constraint(err) == "users_pkey" {
+		return ErrThere
+	}
 	if err != nil {
 		return fmt.Errorf("restore users: %w", taken(err))
 	}
