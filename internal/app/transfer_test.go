@@ -3,8 +3,13 @@ package app_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"strings"
+	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -279,4 +284,49 @@ func TestTransferUpdates(t *testing.T) {
 	}
 	require.Equal(t, "suspended", root.GET(t, "/users?email=cy@example.com").Want(t, 200).String(t, "data.0.status"))
 	s.Clock.Advance(2 * time.Second)
+}
+
+// many is a file with this many accounts.
+func many(n int) string {
+	var b strings.Builder
+	b.WriteString(`{"record":"header","format":"ums-export","version":1,"secrets":true,"created_at":"2025-01-01T00:00:00Z"}` + "\n")
+	for i := range n {
+		_, _ = fmt.Fprintf(&b, `{"record":"user","id":"01890000-0000-7000-8000-%012x","kind":"human","email":"p%d@example.org","email_verified":true,`+
+			`"status":"active","external_id":"crm-%d","created_at":"2020-01-01T00:00:00Z"}`+"\n", i, i, i)
+	}
+	_, _ = fmt.Fprintf(&b, `{"record":"end","users":%d}`+"\n", n)
+	return b.String()
+}
+
+// Whatever ends an import in the middle, and however many bring the same file in at once: each account is there once.
+func TestTransferMakesEachAccountOnce(t *testing.T) {
+	t.Parallel()
+	const n = 4100
+	to := elsewhere(t)
+	file := many(n)
+	cfg := func() *config.Config { return configured(t, to, otherMasterKey) }
+	broken := io.MultiReader(strings.NewReader(file[:3*len(file)/4]), iotest.ErrReader(io.ErrUnexpectedEOF))
+	did, err := app.Import(t.Context(), cfg(), broken, native, transfer.Options{OnConflict: transfer.Skip}, transfer.Listener{})
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.EqualValues(t, 2000, did.Created, "what one transaction brings in")
+
+	var imports sync.WaitGroup
+	var reports [3]app.Imported
+	var errs [3]error
+	for i := range reports {
+		c := cfg()
+		imports.Go(func() {
+			reports[i], errs[i] = app.Import(t.Context(), c, strings.NewReader(file), native, transfer.Options{OnConflict: transfer.Skip}, transfer.Listener{})
+		})
+	}
+	imports.Wait()
+	require.NoError(t, errors.Join(errs[:]...))
+	created := did.Created
+	for _, r := range reports {
+		require.EqualValues(t, n, r.Created+r.Skipped)
+		created += r.Created
+	}
+	require.EqualValues(t, n, created)
+	again, _ := restored(t, to, file, transfer.Options{OnConflict: transfer.Skip})
+	require.EqualValues(t, n, again.Skipped)
 }

@@ -47,14 +47,15 @@ func (r *restorer) flush(ctx context.Context) error {
 			did = outcome{}
 			return r.bring(ctx, tx, &did)
 		})
-		taken := errors.Is(err, user.ErrEmailTaken) || errors.Is(err, user.ErrExternalID) || errors.Is(err, passkey.ErrKnown)
+		taken := errors.Is(err, user.ErrThere) || errors.Is(err, user.ErrEmailTaken) || errors.Is(err, user.ErrExternalID) || errors.Is(err, passkey.ErrKnown)
 		if taken && attempt < races {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		r.batch = r.batch[:0]
+		clear(r.batch) // memory is short
+		r.batch, r.size = r.batch[:0], 0
 		r.did.Add(did.tally)
 		for _, one := range did.rejected {
 			r.tell.reject(one)

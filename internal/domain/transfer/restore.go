@@ -24,8 +24,11 @@ import (
 // maxRecord is how long a line of a file may be, in bytes: an account with all that it may have stays below.
 const maxRecord = 2 << 20
 
-// restoreBatch is how many accounts one transaction brings in.
-const restoreBatch = 500
+// A transaction brings in so many accounts, or so many bytes of them: memory does not grow with the file.
+const (
+	restoreBatch = 2000
+	restoreBytes = 4 << 20
+)
 
 // The ends of a file that is none, or not all of one.
 var (
@@ -75,6 +78,7 @@ type restorer struct {
 	roles  []role.Role     // those of this service, by the time of the first role of the file
 	listed bool
 	batch  []numbered
+	size   int // of the lines of the batch, in bytes
 }
 
 // numbered is an account and the line that it stands in.
@@ -96,7 +100,7 @@ func (r *restorer) all(ctx context.Context, in *bufio.Reader) error {
 				return err
 			}
 		}
-		if len(r.batch) == restoreBatch || last {
+		if len(r.batch) == restoreBatch || r.size >= restoreBytes || last {
 			if err := r.flush(ctx); err != nil {
 				return err
 			}
@@ -289,6 +293,7 @@ func (r *restorer) user(text []byte) error {
 		return err
 	}
 	r.batch = append(r.batch, numbered{r.line, c})
+	r.size += len(text)
 	return nil
 }
 
