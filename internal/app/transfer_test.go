@@ -145,7 +145,7 @@ func TestTransferMovesEverybody(t *testing.T) {
 		require.Equal(t, profileOf(t, root, of), profileOf(t, there, of))
 		require.Equal(t, root.GET(t, "/users/"+of+"/permissions").Want(t, 200).Get(t, "data"), there.GET(t, "/users/"+of+"/permissions").Want(t, 200).Get(t, "data"))
 	}
-	require.EqualValues(t, 6, len(there.GET(t, "/audit-events?action=user.create").Want(t, 200).Get(t, "data").([]any)))
+	require.Len(t, there.GET(t, "/audit-events?action=user.create").Want(t, 200).Get(t, "data"), 6)
 
 	to.POST(t, "/auth/login", doc{"email": "cy@example.com", "password": apptest.Password}).Want(t, 403, "account_suspended")
 	verify := func(method, code string) *apptest.Answer {

@@ -3,7 +3,6 @@ package transfer_test
 import (
 	"bytes"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -215,7 +214,7 @@ func FuzzMapper(f *testing.F) {
 				continue
 			}
 			require.NotContains(t, line, "\n")
-			require.True(t, jsontext.Value(line).IsValid(), fmt.Sprintf("%q", line))
+			require.True(t, jsontext.Value(line).IsValid(), "%q", line)
 		}
 	})
 }
