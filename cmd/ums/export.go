@@ -93,14 +93,20 @@ func (e *environment) write(name string, force bool, fill func(io.Writer) error)
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if force {
-		err = os.Rename(f.Name(), name)
-	} else if err = os.Link(f.Name(), name); err == nil { // unlike a renaming it replaces nothing
-		err = os.Remove(f.Name())
-	} else if errors.Is(err, os.ErrExist) {
-		err = taken
+	if !force {
+		// Reserved first: a renaming would replace what has come meanwhile.
+		reserved, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if errors.Is(err, os.ErrExist) {
+			return taken
+		}
+		if err == nil {
+			err = reserved.Close()
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	if err := os.Rename(f.Name(), name); err != nil {
 		return err
 	}
 	return f.Close()
