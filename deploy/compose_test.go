@@ -57,7 +57,7 @@ func documented(t *testing.T) map[string]bool {
 
 func TestComposeFilesHoldTogether(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"docker-compose.yml", "docker-compose.dev.yml"} {
+	for _, name := range []string{"docker-compose.yml", "docker-compose.production.yml"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var c compose
@@ -88,7 +88,7 @@ func TestPackagingNamesKnownVariablesOnly(t *testing.T) {
 	t.Parallel()
 	known := documented(t)
 	for _, name := range []string{
-		"docker-compose.yml", "docker-compose.dev.yml", "Dockerfile", "deploy/kubernetes/base/ums.env", "deploy/kubernetes/base/deployment.yaml",
+		"docker-compose.yml", "docker-compose.dev.yml", "docker-compose.production.yml", "Dockerfile", "deploy/kubernetes/base/ums.env", "deploy/kubernetes/base/deployment.yaml",
 		"deploy/kubernetes/autoscaling/kustomization.yaml", "deploy/kubernetes/example/kustomization.yaml",
 		"deploy/systemd/ums.service", "deploy/systemd/ums.env", "deploy/nginx/ums.conf",
 	} {

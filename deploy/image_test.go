@@ -95,14 +95,14 @@ func TestImageStartsWithNothingToWrite(t *testing.T) {
 	require.Equal(t, "v1.2.3-test\n", string(out))
 	require.Empty(t, run(t, "..", "find", filepath.Join(tree, "data"), "-mindepth", "1"), "production writes no file")
 
-	t.Run("docker-compose.dev.yml", func(t *testing.T) { looksLikeMakeRun(t, tree, c) })
+	t.Run("docker-compose.yml", func(t *testing.T) { looksLikeMakeRun(t, tree, c) })
 }
 
-// looksLikeMakeRun starts the image as docker-compose.dev.yml does, but for addresses: nothing has to be set, the log has the
+// looksLikeMakeRun starts the image as docker-compose.yml does, but for addresses: nothing has to be set, the log has the
 // first administrator's invitation, and mails are at /dev/mail.
 func looksLikeMakeRun(t *testing.T, tree string, c description) {
 	env := slices.Clone(c.Env)
-	for name, value := range composed(t, "docker-compose.dev.yml") {
+	for name, value := range composed(t, "docker-compose.yml") {
 		switch name {
 		case "UMS_DATABASE_URL":
 			value = overTCP(t, pgtest.URL(t))

@@ -39,12 +39,12 @@ func TestTheServiceTakesTheSettingsOfEachDeployment(t *testing.T) {
 	}
 	require.Equal(t, "production", image["UMS_ENV"])
 	for name, settings := range map[string]map[string]string{
-		"docker-compose.yml":     over(image, composed(t, "docker-compose.yml")),
-		"docker-compose.dev.yml": over(image, composed(t, "docker-compose.dev.yml")),
-		"kubernetes, migrate":    over(image, kubernetes(t, 0)),
-		"kubernetes, serve":      over(image, kubernetes(t, 1)),
-		"systemd":                systemd(t),
-		"systemd, umsctl":        umsctl(t),
+		"docker-compose.yml":            over(image, composed(t, "docker-compose.yml")),
+		"docker-compose.production.yml": over(image, composed(t, "docker-compose.production.yml")),
+		"kubernetes, migrate":           over(image, kubernetes(t, 0)),
+		"kubernetes, serve":             over(image, kubernetes(t, 1)),
+		"systemd":                       systemd(t),
+		"systemd, umsctl":               umsctl(t),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -56,7 +56,7 @@ func TestTheServiceTakesTheSettingsOfEachDeployment(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, unknown, "nothing reads these")
 			require.True(t, cfg.Database.TwoURLs(), "the service works as a role that owns nothing")
-			if strings.Contains(name, "dev") {
+			if name == "docker-compose.yml" {
 				require.True(t, cfg.Service.Development())
 				return
 			}

@@ -16,7 +16,7 @@ import (
 
 const root = "../.."
 
-// operators is what docker-compose.yml asks of its operator.
+// operators is what docker-compose.production.yml asks of its operator.
 var operators = map[string]string{
 	"UMS_PUBLIC_URL":        "https://id.example.com",
 	"UMS_SMTP_URL":          "smtps://user:password@mail.example.com:465",
@@ -34,17 +34,21 @@ func environ(env map[string]string) []string {
 	return vars
 }
 
-// load reads a compose file as `docker compose` does: the schema, the variables, references between the parts.
+// load reads a compose file, or several with colons between, as `docker compose` does: the schema, the variables, references between the parts.
 func load(t *testing.T, file string, env map[string]string, profiles ...string) (*types.Project, error) {
 	t.Helper()
-	o, err := cli.NewProjectOptions([]string{filepath.Join(root, file)}, cli.WithEnv(environ(env)), cli.WithProfiles(profiles))
+	var files []string
+	for name := range strings.SplitSeq(file, ":") {
+		files = append(files, filepath.Join(root, name))
+	}
+	o, err := cli.NewProjectOptions(files, cli.WithEnv(environ(env)), cli.WithProfiles(profiles))
 	require.NoError(t, err)
 	return o.LoadProject(t.Context())
 }
 
 func TestComposeForProduction(t *testing.T) {
 	t.Parallel()
-	p, err := load(t, "docker-compose.yml", operators)
+	p, err := load(t, "docker-compose.production.yml", operators)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"ums", "postgres"}, p.ServiceNames(), "Redis is for several replicas")
 	ums := p.Services["ums"]
@@ -59,7 +63,7 @@ func TestComposeForProduction(t *testing.T) {
 	gateway := netip.MustParsePrefix(p.Networks["default"].Ipam.Config[0].Subnet).Masked().Addr().Next()
 	require.Equal(t, gateway.String(), *ums.Environment["UMS_TRUSTED_PROXIES"], "whom the service believes is from where a proxy on the machine calls")
 
-	p, err = load(t, "docker-compose.yml", operators, "replicas")
+	p, err = load(t, "docker-compose.production.yml", operators, "replicas")
 	require.NoError(t, err)
 	require.Contains(t, p.ServiceNames(), "redis")
 	require.NotNil(t, p.Services["redis"].HealthCheck)
@@ -74,29 +78,31 @@ func TestComposeAsksForWhatIsMissing(t *testing.T) {
 				env[other] = value
 			}
 		}
-		_, err := load(t, "docker-compose.yml", env)
+		_, err := load(t, "docker-compose.production.yml", env)
 		require.ErrorContains(t, err, name, "an operator who forgets it must learn so before anything starts")
 	}
 }
 
 func TestComposeForALookAsksForNothing(t *testing.T) {
 	t.Parallel()
-	p, err := load(t, "docker-compose.dev.yml", nil)
+	p, err := load(t, "docker-compose.yml", nil)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"ums", "postgres"}, p.ServiceNames(), "what make run starts")
 	require.Equal(t, "development", *p.Services["ums"].Environment["UMS_ENV"])
 	loopbackOnly(t, p)
 
-	p, err = load(t, "docker-compose.dev.yml", nil, "mail", "replicas")
+	p, err = load(t, "docker-compose.yml:docker-compose.dev.yml", nil)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"ums", "postgres", "mail", "redis"}, p.ServiceNames())
+	require.Contains(t, p.Services["ums"].DependsOn, "postgres", "what docker-compose.yml says holds on")
+	loopbackOnly(t, p)
 }
 
 // TestComposePassesOnWhatIsInDotEnv: compose reads .env for the references in the file alone, and a setting that nothing
 // refers to would silently be none.
 func TestComposePassesOnWhatIsInDotEnv(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"docker-compose.yml", "docker-compose.dev.yml"} {
+	for _, name := range []string{"docker-compose.yml", "docker-compose.production.yml"} {
 		folder := t.TempDir()
 		file, err := os.ReadFile(filepath.Join(root, name))
 		require.NoError(t, err)
