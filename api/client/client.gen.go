@@ -4469,7 +4469,7 @@ type ClientInterface interface {
 
 	// ResetUserMfa Take all second factors from a user
 	//
-	// Needs `users:write`, of a session or an API key.
+	// Needs a session with `users:write`.
 	//
 	// Corresponds with DELETE /api/v1/users/{id}/mfa (the `ResetUserMfa` operationId).
 	ResetUserMfa(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4529,14 +4529,14 @@ type ClientInterface interface {
 
 	// EndUserSessions End all sessions of a user
 	//
-	// Needs `users:write`, of a session or an API key.
+	// Needs a session with `users:write`.
 	//
 	// Corresponds with DELETE /api/v1/users/{id}/sessions (the `EndUserSessions` operationId).
 	EndUserSessions(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListUserSessions List the sessions of a user
 	//
-	// Needs `users:write`, of a session or an API key.
+	// Needs a session with `users:write`.
 	//
 	// Corresponds with GET /api/v1/users/{id}/sessions (the `ListUserSessions` operationId).
 	ListUserSessions(ctx context.Context, id string, params *ListUserSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7026,7 +7026,7 @@ func (c *Client) InviteUser(ctx context.Context, id string, reqEditors ...Reques
 
 // ResetUserMfa Take all second factors from a user
 //
-// Needs `users:write`, of a session or an API key.
+// Needs a session with `users:write`.
 //
 // Corresponds with DELETE /api/v1/users/{id}/mfa (the `ResetUserMfa` operationId).
 func (c *Client) ResetUserMfa(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7166,7 +7166,7 @@ func (c *Client) AssignRole(ctx context.Context, id string, roleID string, body 
 
 // EndUserSessions End all sessions of a user
 //
-// Needs `users:write`, of a session or an API key.
+// Needs a session with `users:write`.
 //
 // Corresponds with DELETE /api/v1/users/{id}/sessions (the `EndUserSessions` operationId).
 func (c *Client) EndUserSessions(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7183,7 +7183,7 @@ func (c *Client) EndUserSessions(ctx context.Context, id string, reqEditors ...R
 
 // ListUserSessions List the sessions of a user
 //
-// Needs `users:write`, of a session or an API key.
+// Needs a session with `users:write`.
 //
 // Corresponds with GET /api/v1/users/{id}/sessions (the `ListUserSessions` operationId).
 func (c *Client) ListUserSessions(ctx context.Context, id string, params *ListUserSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -13848,7 +13848,7 @@ type ClientWithResponsesInterface interface {
 
 	// ResetUserMfaWithResponse Take all second factors from a user
 	//
-	// Needs `users:write`, of a session or an API key.
+	// Needs a session with `users:write`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13920,7 +13920,7 @@ type ClientWithResponsesInterface interface {
 
 	// EndUserSessionsWithResponse End all sessions of a user
 	//
-	// Needs `users:write`, of a session or an API key.
+	// Needs a session with `users:write`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13929,7 +13929,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListUserSessionsWithResponse List the sessions of a user
 	//
-	// Needs `users:write`, of a session or an API key.
+	// Needs a session with `users:write`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -19688,7 +19688,7 @@ func (c *ClientWithResponses) InviteUserWithResponse(ctx context.Context, id str
 
 // ResetUserMfaWithResponse Take all second factors from a user
 //
-// Needs `users:write`, of a session or an API key.
+// Needs a session with `users:write`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19808,7 +19808,7 @@ func (c *ClientWithResponses) AssignRoleWithResponse(ctx context.Context, id str
 
 // EndUserSessionsWithResponse End all sessions of a user
 //
-// Needs `users:write`, of a session or an API key.
+// Needs a session with `users:write`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19823,7 +19823,7 @@ func (c *ClientWithResponses) EndUserSessionsWithResponse(ctx context.Context, i
 
 // ListUserSessionsWithResponse List the sessions of a user
 //
-// Needs `users:write`, of a session or an API key.
+// Needs a session with `users:write`.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -148,6 +148,20 @@ func TestKEY01KEY03OverHTTP(t *testing.T) {
 		a.Want(t, http.StatusForbidden, "session_required")
 	}
 
+	// Neither of its own owner nor of others: who finds a key does not become its owner by another address and a reset.
+	for _, of := range []string{root.GET(t, "/users/me").String(t, "id"), owner} {
+		at := "/users/" + of
+		for _, a := range []*apptest.Answer{
+			key.GET(t, at+"/sessions"), key.DELETE(t, at+"/sessions"), key.DELETE(t, at+"/mfa"),
+			key.PATCH(t, at, fields{"email": "found@example.net"}), key.PATCH(t, at, fields{"display_name": "Found", "email": "found@example.net"}),
+		} {
+			a.Want(t, http.StatusForbidden, "session_required")
+		}
+	}
+	kept := key.PATCH(t, "/users/"+owner, fields{"display_name": "Ada"}).Want(t, http.StatusOK)
+	require.Equal(t, "ada@example.com", kept.String(t, "email"))
+	by.GET(t, "/users/me").Want(t, http.StatusOK)
+
 	// What is fresh does not stay so. The session's time is the database's, which the test's clock leaves behind.
 	s.Clock.Advance(11 * time.Minute)
 	stale := s.SignIn(t, "ada@example.com", apptest.Password)

@@ -71,11 +71,11 @@ PATCH  /users/{id}                        users:write  users:write
 DELETE /users/{id}                        users:delete users:delete
 POST   /users/{id}/suspend                users:write  users:write
 POST   /users/{id}/reactivate             users:write  users:write
-GET    /users/{id}/sessions               users:write  users:write
-DELETE /users/{id}/sessions               users:write  users:write
+GET    /users/{id}/sessions               users:write  -
+DELETE /users/{id}/sessions               users:write  -
 POST   /users/{id}/invite                 users:write  users:write
 POST   /users/{id}/password-reset         users:write  users:write
-DELETE /users/{id}/mfa                    users:write  users:write
+DELETE /users/{id}/mfa                    users:write  -
 GET    /users/{id}/permissions            roles:read   roles:read
 GET    /users/{id}/roles                  roles:read   roles:read
 PUT    /users/{id}/roles/{role_id}        roles:assign -

@@ -127,12 +127,12 @@ func (s *Server) register() {
 	handle(s, patchTo("/users/{id}", "updateUser", "Change a user", Permission(user.WritePermission)).as("user.update"), s.updateUser)
 	handle(s, del("/users/{id}", "deleteUser", "Delete a user", Permission(user.DeletePermission)).as("user.delete"), s.deleteUser)
 	handle(s, post("/users/{id}/suspend", "suspendUser", "Suspend a user", Permission(user.WritePermission)).as("user.suspend"), s.suspendUser)
-	handle(s, get("/users/{id}/sessions", "listUserSessions", "List the sessions of a user", Permission(user.WritePermission)).as("user.list_sessions"), s.listUserSessions)
-	handle(s, del("/users/{id}/sessions", "endUserSessions", "End all sessions of a user", Permission(user.WritePermission)).as("user.end_sessions"), s.endUserSessions)
+	handle(s, get("/users/{id}/sessions", "listUserSessions", "List the sessions of a user", Permission(user.WritePermission).SessionOnly()).as("user.list_sessions"), s.listUserSessions)
+	handle(s, del("/users/{id}/sessions", "endUserSessions", "End all sessions of a user", Permission(user.WritePermission).SessionOnly()).as("user.end_sessions"), s.endUserSessions)
 	handle(s, post("/users/{id}/password-reset", "sendPasswordReset", "Mail a user a link that resets the password", Permission(user.WritePermission)).as("user.password_reset").status(http.StatusAccepted), s.sendPasswordReset)
 	handle(s, post("/users/{id}/reactivate", "reactivateUser", "Reactivate a user", Permission(user.WritePermission)).as("user.reactivate"), s.reactivateUser)
 	handle(s, post("/users/{id}/invite", "inviteUser", "Invite a pending user", Permission(user.WritePermission)).as("invitation.create").status(http.StatusAccepted), s.inviteUser)
-	handle(s, del("/users/{id}/mfa", "resetUserMfa", "Take all second factors from a user", Permission(user.WritePermission)).as("user.mfa_reset"), s.resetMFA)
+	handle(s, del("/users/{id}/mfa", "resetUserMfa", "Take all second factors from a user", Permission(user.WritePermission).SessionOnly()).as("user.mfa_reset"), s.resetMFA)
 
 	// Profiles
 	handle(s, get("/profiles/me", "getMyProfile", "Read one's own profile", Self("me:read", profile.ReadPermission)).as("profile.read"), s.getMyProfile)

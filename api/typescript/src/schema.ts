@@ -1418,7 +1418,7 @@ export interface paths {
         post?: never;
         /**
          * Take all second factors from a user
-         * @description Needs `users:write`, of a session or an API key.
+         * @description Needs a session with `users:write`.
          */
         delete: operations["resetUserMfa"];
         options?: never;
@@ -1539,14 +1539,14 @@ export interface paths {
         };
         /**
          * List the sessions of a user
-         * @description Needs `users:write`, of a session or an API key.
+         * @description Needs a session with `users:write`.
          */
         get: operations["listUserSessions"];
         put?: never;
         post?: never;
         /**
          * End all sessions of a user
-         * @description Needs `users:write`, of a session or an API key.
+         * @description Needs a session with `users:write`.
          */
         delete: operations["endUserSessions"];
         options?: never;

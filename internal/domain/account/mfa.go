@@ -24,14 +24,14 @@ func EndFactors(ctx context.Context, tx postgres.Tx, of id.ID) (bool, error) {
 
 // ResetMFA takes all second factors from an account whose owner has lost his, with its recovery codes, and ends its
 // sessions; the owner is told. Where a role requires a factor he has to enrol one again. Needs users:write. It hands over
-// control to whoever knows the password, so the account must hold nothing that the caller lacks; and a key does not reset
-// its own owner. An account without a factor stays as it is.
+// control to whoever knows the password, so the account must hold nothing that the caller lacks; and a key does not do it.
+// An account without a factor stays as it is.
 func (s *Service) ResetMFA(ctx context.Context, by actor.Actor, of id.ID) error {
+	if by.Kind == actor.APIKey {
+		return actor.ErrSessionRequired
+	}
 	if !by.May(user.WritePermission) {
 		return actor.Denied(user.WritePermission)
-	}
-	if by.Kind == actor.APIKey && by.Is(of) {
-		return actor.ErrSessionRequired
 	}
 	return s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
 		u, keepAnAdmin, err := s.target(ctx, tx, by, of, nil)

@@ -12,8 +12,11 @@ import (
 )
 
 // Sessions returns at most f.Limit of an account's sessions. Needs users:write, and an account that is not above the
-// caller: where an administrator works from is not for those to know who may not manage him.
+// caller: where an administrator works from is not for those to know who may not manage him. Keys never touch sessions.
 func (s *Service) Sessions(ctx context.Context, by actor.Actor, of id.ID, f session.Filter) (sessions []session.Session, err error) {
+	if by.Kind == actor.APIKey {
+		return nil, actor.ErrSessionRequired
+	}
 	if !by.May(user.WritePermission) {
 		return nil, actor.Denied(user.WritePermission)
 	}
@@ -31,8 +34,11 @@ func (s *Service) Sessions(ctx context.Context, by actor.Actor, of id.ID, f sess
 }
 
 // EndSessions ends every session of an account, the caller's own included when it is his. Its keys stay. Needs
-// users:write, and an account that is not above the caller. One event, and none when there was nothing to end.
+// users:write, a session, and an account that is not above the caller. One event, and none when there was nothing to end.
 func (s *Service) EndSessions(ctx context.Context, by actor.Actor, of id.ID) error {
+	if by.Kind == actor.APIKey {
+		return actor.ErrSessionRequired
+	}
 	if !by.May(user.WritePermission) {
 		return actor.Denied(user.WritePermission)
 	}

@@ -24,11 +24,15 @@ type Changes struct {
 // Update changes an account. Needs users:write.
 //
 // Another address is unproven, whatever the status of the account, which does not change. It hands over control, so the
-// account must hold nothing that the caller lacks. Sessions, tokens and registrations end; both addresses are told, and
+// account must hold nothing that the caller lacks, and a key does not do it, or who finds one resets the password of its
+// owner by mail. Sessions, tokens and registrations end; both addresses are told, and
 // the new one is asked to verify, which takes the account's password.
 func (s *Service) Update(ctx context.Context, by actor.Actor, of id.ID, c Changes, ifMatch *int64) (*user.User, error) {
 	if !by.May(user.WritePermission) {
 		return nil, actor.Denied(user.WritePermission)
+	}
+	if c.Email.Set && by.Kind == actor.APIKey {
+		return nil, actor.ErrSessionRequired
 	}
 	var after *user.User
 	err := s.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
