@@ -1,7 +1,7 @@
 import createFetchClient, { type Client as FetchClient } from "openapi-fetch";
 
 import type { paths } from "./schema.js";
-import { Session } from "./session.js";
+import { Session, redirect } from "./session.js";
 import { type Store, memoryStore } from "./store.js";
 
 export interface Options {
@@ -27,6 +27,7 @@ export function createClient(options: Options): Client {
   const client = createFetchClient<paths>({
     baseUrl: base,
     credentials: "include", // the cookie of the refresh token, which only two calls read
+    redirect, // whoever redirects us gets no credential
     fetch: apiKey === undefined ? (request) => session.send(request) : (request) => send(withKey(request, apiKey)),
   });
   return Object.assign(client, { session });

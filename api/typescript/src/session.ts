@@ -22,6 +22,9 @@ const issuing: readonly (keyof paths)[] = [
 /** A token is renewed this long before it ends, in milliseconds, or at half of its life if that is less. */
 const margin = 30_000;
 
+/** The service redirects no call. To follow one would carry a password, a refresh token or X-API-Key to wherever it leads. */
+export const redirect = "error";
+
 /** Web Locks, where there are any. */
 interface Locks {
   request<T>(name: string, work: () => Promise<T>): Promise<T>;
@@ -123,6 +126,7 @@ export class Session {
       new Request(this.#base + refreshPath, {
         method: "POST",
         credentials: "include",
+        redirect,
         ...(kept === null ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify({ refresh_token: kept }) }),
       }),
     );

@@ -1,5 +1,6 @@
 // The session against a service that is played: what it sends when, and what it makes of the answers.
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import { test } from "node:test";
 
 import { ProblemError, createClient, each, unwrap } from "../dist/index.js";
@@ -234,4 +235,25 @@ test("tabs that share a store take turns, and each presents the newest token", a
   await Promise.all([tab().session.resume(), tab().session.resume()]);
   assert.deepEqual(p.calls.slice(1).map((c) => c.body), ['{"refresh_token":"r1"}', '{"refresh_token":"r2"}']);
   assert.equal(taken.length, 2);
+});
+
+test("whoever redirects a call gets no credential to another place", async (t) => {
+  const listen = (handler) =>
+    new Promise((resolve) => {
+      const server = createServer(handler).listen(0, "127.0.0.1", () => resolve(`http://127.0.0.1:${server.address().port}`));
+      t.after(() => server.close());
+    });
+  const seen = [];
+  const elsewhere = await listen((request, response) => {
+    seen.push([request.url, request.headers["x-api-key"]]);
+    request.resume().on("end", () => response.end("{}"));
+  });
+  const base = await listen((request, response) =>
+    request.resume().on("end", () => response.writeHead(307, { Location: elsewhere + request.url, Connection: "close" }).end()),
+  );
+  await assert.rejects(createClient({ baseUrl: base, apiKey: "ums_live_k" }).GET("/api/v1/users/me"), TypeError);
+  await assert.rejects(login(createClient({ baseUrl: base })), TypeError);
+  const store = { get: () => "r1", set: () => {} };
+  await assert.rejects(createClient({ baseUrl: base, store }).session.resume(), TypeError);
+  assert.deepEqual(seen, []);
 });
