@@ -227,6 +227,29 @@ func TestNginxBeforeTheService(t *testing.T) {
 	require.Equal(t, 503, away.StatusCode)
 	require.Equal(t, "unavailable", away.member(t, "code"))
 	require.NotEmpty(t, away.Header.Get("Retry-After"))
+	never := send(t, c, "PATCH", id+"/api/v1/users/me", strings.NewReader("{}"), "Content-Type", "application/json")
+	require.Equal(t, "unavailable", never.member(t, "code"), "no replica was reached")
+}
+
+// What a replica may have done before it was lost is not called "unavailable": that promises that nothing was changed, and
+// clients repeat it.
+func TestNginxPromisesNothingOfWhatWasPassedOn(t *testing.T) {
+	t.Parallel()
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(service.Close)
+	p := startNginx(t, strings.TrimPrefix(service.URL, "http://"), "127.0.0.1:1")
+	c := p.client(t, "127.0.0.1")
+	for method, code := range map[string]string{"GET": "unavailable", "POST": "outcome_unknown", "PATCH": "outcome_unknown", "DELETE": "outcome_unknown"} {
+		lost := send(t, c, method, id+"/api/v1/users/me", strings.NewReader("{}"))
+		require.Equal(t, 503, lost.StatusCode)
+		require.Equal(t, code, lost.member(t, "code"), method)
+		require.Equal(t, "https://id.example.com/problems/"+code, lost.member(t, "type"))
+		require.NotEmpty(t, lost.Header.Get("Retry-After"))
+		require.Equal(t, "no-store", lost.Header.Get("Cache-Control"))
+	}
 }
 
 // TestNginxPassesStreamsOnAsTheyCome has a service that reads an import's first line before its second exists, and a
