@@ -6,9 +6,11 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -138,7 +140,7 @@ func (e *environment) bringIn(cmd *cobra.Command, cfg *config.Config, name strin
 		told.say = cmd.ErrOrStderr()
 	}
 	if i.errorsFile != "" {
-		f, err := os.OpenFile(i.errorsFile, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		f, err := createErrors(i.errorsFile, name)
 		if err != nil {
 			return err
 		}
@@ -195,6 +197,16 @@ func openInput(cmd *cobra.Command, name string) (io.ReadCloser, int64, error) {
 	return f, info.Size(), nil
 }
 
+// createErrors opens a file for the lines that are not taken, and empties it, unless it is the one that is imported.
+func createErrors(name, input string) (*os.File, error) {
+	in, err := os.Stat(input)
+	there, thereErr := os.Stat(name)
+	if input != stdio && err == nil && thereErr == nil && os.SameFile(in, there) {
+		return nil, usageError{errors.New("--errors names the file that is imported; give another one")}
+	}
+	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+}
+
 // counted says how much was read.
 type counted struct {
 	in   io.Reader
@@ -235,11 +247,19 @@ func (r *rejections) add(one transfer.Rejection) {
 	}
 	r.bar.end()
 	for _, f := range one.Errors {
-		fmt.Fprintf(r.say, "line %d: %s\n", one.Line, strings.TrimSpace(f.Pointer+" "+f.Code+": "+f.Detail))
+		fmt.Fprintf(r.say, "line %d: %s\n", one.Line, strings.TrimSpace(shown(f.Pointer)+" "+f.Code+": "+f.Detail))
 	}
 	if r.n == shownErrors {
 		fmt.Fprintln(r.say, "further lines are counted only; --errors FILE has them all")
 	}
+}
+
+// shown is a name out of a file as a terminal may have it: what is not printable is escaped, since a terminal would obey it.
+func shown(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 func (r *importReport) print(to io.Writer) error {
@@ -264,7 +284,7 @@ func (r *importReport) print(to io.Writer) error {
 		if n == 0 {
 			fmt.Fprintln(w, "not mapped")
 		}
-		fmt.Fprintf(w, "  %s\t%d\t%s\n", m.Column, m.Rows, m.Why)
+		fmt.Fprintf(w, "  %s\t%d\t%s\n", shown(m.Column), m.Rows, m.Why)
 	}
 	return w.Flush()
 }

@@ -145,8 +145,19 @@ func TestImportReports(t *testing.T) {
 	require.Contains(t, string(kept), `"line":3`)
 
 	require.NoError(t, os.WriteFile(file, []byte(strings.Replace(text, "no address", "cy@example.org", 1)), 0o600))
-	again := reported(t, 0, p.env, call...)
+	same := filepath.Join(dir, "same")
+	require.NoError(t, os.Symlink(file, same))
+	_, errs, code = run(t, p.env, append(call, "--errors", same)...)
+	require.Equal(t, 2, code)
+	oneLine(t, errs, "the file that is imported")
+	again := reported(t, 0, p.env, call...) // and it was not emptied
 	require.Equal(t, []int64{3, 1, 2, 0}, []int64{again.Read, again.Created, again.Skipped, again.Failed})
+	hostile := "Mail;email_verified;\x1b]0,owned\a\u202e\ndan@example.org;yes;1\n" // a terminal would take the column for orders
+	require.NoError(t, os.WriteFile(file, []byte(hostile), 0o600))
+	out, _, code = run(t, p.env, call...)
+	require.Equal(t, 0, code)
+	require.Contains(t, out, `"\x1b]0,owned\a\u202e"`)
+	require.NotContains(t, out, "\x1b")
 	require.NoError(t, os.WriteFile(file, []byte("Mail\n"), 0o600))
 	_, errs, code = run(t, p.env, call...)
 	require.Equal(t, 1, code)
