@@ -145,7 +145,8 @@ func TestAvatarsThatAreRefused(t *testing.T) {
 	} {
 		a := put("image/png", body).Want(t, 422, "validation_failed")
 		checkProblem(t, a)
-		require.NotEmpty(t, a.Get(t, "detail"), name)
+		require.Equal(t, "invalid_picture", a.String(t, "errors.0.code"), name)
+		require.Empty(t, a.String(t, "errors.0.pointer"), name)
 	}
 	put("image/jpeg", pngOf(t, 4, 4)).Want(t, 200)
 	require.Equal(t, "private", c.GET(t, "/profiles/me").Want(t, 200).String(t, "visibility"))

@@ -32,8 +32,9 @@ const (
 )
 
 // ErrUnreadable is the fault of what is no picture that can be shown (422): damaged, animated, too many pixels.
-var ErrUnreadable = fault.New(fault.Invalid, "validation_failed",
-	"Send a PNG, JPEG or WebP picture that does not move, of at most 10,000 pixels a side and 16 megapixels.")
+// The whole body is at fault, so its pointer is the empty one.
+var ErrUnreadable = fault.As(fault.InvalidField("", "invalid_picture",
+	"Send a PNG, JPEG or WebP picture that does not move, of at most 10,000 pixels a side and 16 megapixels."))
 
 // ErrOverloaded is the fault of a full queue (503).
 var ErrOverloaded = fault.New(fault.Unavailable, "overloaded", "Too many pictures at this moment; try again shortly.").WithRetryAfter(2 * time.Second)
