@@ -252,7 +252,7 @@ func TestOrderOfRefusals(t *testing.T) {
 		{"400 of credentials before 401", two(s.Bearer("x")).POST(t, "/users", "{"), "multiple_credentials"},
 		{"400 of credentials on public routes", two(s.Bearer("x")).POST(t, "/auth/login", "{"), "multiple_credentials"},
 		{"a bad credential does not count on public routes", s.Bearer("x").POST(t, "/auth/login", doc{}), "validation_failed"},
-		{"401 before 429", s.Bearer(rated[:len(rated)-1]+"x").GET(t, "/users"), "invalid_api_key"},
+		{"401 before 429", s.Bearer(rated+"x").GET(t, "/users"), "invalid_api_key"},
 		{"429 before 403", s.Bearer(rated).GET(t, "/users"), "rate_limited"},
 		{"429 before 403 of the kind", s.Bearer(rated).GET(t, "/auth/sessions"), "rate_limited"},
 		{"403 by policy before 400", plain.POST(t, "/users", "{"), "permission_denied"},
