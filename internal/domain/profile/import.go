@@ -3,6 +3,8 @@ package profile
 import (
 	"context"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/user-management-service/ums/internal/domain/actor"
 	"github.com/user-management-service/ums/internal/domain/audit"
 	"github.com/user-management-service/ums/internal/platform/id"
@@ -15,15 +17,24 @@ type Draft struct {
 	changes map[string]audit.Change
 }
 
-// Draft checks a whole profile as Replace does. It asks no database.
-func (s *Service) Draft(c Changes) (*Draft, error) {
-	empty := Profile{Visibility: Private, Attributes: []byte("{}")}
-	d := &Draft{profile: empty}
-	if err := d.profile.apply(c, s.clock.Now(), empty.Attributes, s.schema); err != nil {
+// Compose returns the profile that these changes make of an empty one, or what is wrong with it, all of it, as Replace
+// does. It asks no database.
+func (s *Service) Compose(owner id.ID, c Changes) (*Profile, error) {
+	// Its first row is version 2, as save has it.
+	p := &Profile{UserID: owner, Visibility: Private, Attributes: jsontext.Value("{}"), Version: 2}
+	if err := p.apply(c, s.clock.Now(), p.Attributes, s.schema); err != nil {
 		return nil, err
 	}
-	d.changes = differences(empty, d.profile)
-	return d, nil
+	return p, nil
+}
+
+// Draft is Compose for an account that has no id yet.
+func (s *Service) Draft(c Changes) (*Draft, error) {
+	p, err := s.Compose(id.Nil, c)
+	if err != nil {
+		return nil, err
+	}
+	return &Draft{profile: *p, changes: differences(Profile{Visibility: Private, Attributes: jsontext.Value("{}")}, *p)}, nil
 }
 
 // Empty says whether the profile says nothing: then it has no row, and leaves no event.
@@ -38,10 +49,11 @@ func (d *Draft) Of(owner id.ID, label string) audit.Event {
 // InsertMany writes the profiles of accounts that tx has made; none of them is Empty. The caller has asked for
 // profiles:write and records the events. One statement.
 func InsertMany(ctx context.Context, tx postgres.Tx, drafts []*Draft) error {
-	if len(drafts) == 0 {
-		return nil
+	profiles := make([]*Profile, len(drafts))
+	for i, d := range drafts {
+		profiles[i] = &d.profile
 	}
-	return copyNew(ctx, tx, drafts)
+	return Restore(ctx, tx, profiles)
 }
 
 // Merge is Update in a transaction of the caller's, for callers with profiles:write. It says whether anything changed.

@@ -15,10 +15,14 @@ var newColumns = []string{
 	"visibility", "attributes", "version",
 }
 
-// copyNew writes first rows, as save does.
-func copyNew(ctx context.Context, tx postgres.Tx, drafts []*Draft) error {
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"profiles"}, newColumns, pgx.CopyFromSlice(len(drafts), func(i int) ([]any, error) {
-		p := &drafts[i].profile
+// Restore writes the profiles, composed ones, of accounts that tx has made, as save does. The caller records the events.
+// One statement.
+func Restore(ctx context.Context, tx postgres.Tx, profiles []*Profile) error {
+	if len(profiles) == 0 {
+		return nil
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"profiles"}, newColumns, pgx.CopyFromSlice(len(profiles), func(i int) ([]any, error) {
+		p := profiles[i]
 		address, links, err := stored(p)
 		var birth *time.Time
 		if p.BirthDate != nil {
@@ -27,7 +31,7 @@ func copyNew(ctx context.Context, tx postgres.Tx, drafts []*Draft) error {
 		}
 		return []any{
 			p.UserID, p.GivenName, p.FamilyName, p.Nickname, p.Bio, p.Phone, p.Website, birth, address, links,
-			string(p.Visibility), string(p.Attributes), 2,
+			string(p.Visibility), string(p.Attributes), p.Version,
 		}, err
 	}))
 	if err != nil {
