@@ -50,7 +50,7 @@ func (s *Service) BootstrapAdmin(ctx context.Context, email string, password sec
 			return err
 		}
 		made = true
-		return audit.Record(ctx, tx, by, creation(u))
+		return audit.Record(ctx, tx, by, Creation(u))
 	})
 	if err != nil {
 		return false, fmt.Errorf("make the first administrator: %w", err)

@@ -73,7 +73,7 @@ func (s *Service) Create(ctx context.Context, by actor.Actor, n New, keep idempo
 		if made, err = user.FindOne(ctx, tx, of); err != nil {
 			return err
 		}
-		if err := audit.Record(ctx, tx, by, creation(made)); err != nil {
+		if err := audit.Record(ctx, tx, by, Creation(made)); err != nil {
 			return err
 		}
 		if n.SendInvite {
@@ -89,7 +89,8 @@ func (s *Service) Create(ctx context.Context, by actor.Actor, n New, keep idempo
 	return made, nil
 }
 
-func creation(u *user.User) audit.Event {
+// Creation is the event of an account that was made.
+func Creation(u *user.User) audit.Event {
 	changes := map[string]audit.Change{
 		"kind": {To: u.Kind}, "status": {To: u.Status}, "roles": {To: u.Roles}, "email_verified": {To: u.EmailVerified},
 	}

@@ -66,7 +66,7 @@ func (s *Service) Candidate(by *audit.Author, n Imported) (*Candidate, error) {
 	draft.ID = id.New()
 	c := &Candidate{in: n, draft: draft, profile: filled}
 	made := newborn(draft, n.Roles)
-	events := []audit.Event{creation(made)}
+	events := []audit.Event{Creation(made)}
 	if !filled.Empty() {
 		events = append(events, filled.Of(draft.ID, made.Label()))
 	}
@@ -111,12 +111,8 @@ func newborn(d user.Draft, roles []string) *user.User {
 	return u
 }
 
-// CheckImport returns what is wrong with an imported account, all of it, or nil. It asks no database and hashes nothing.
-func (s *Service) CheckImport(n Imported) error {
-	_, _, err := s.imported(n)
-	return err
-}
-
+// imported returns what an imported account is made from, or what is wrong with it, all of it. It asks no database and
+// hashes nothing.
 func (s *Service) imported(n Imported) (user.Draft, *profile.Draft, error) {
 	var v fault.Validation
 	add := func(at string, err error) error {
@@ -247,7 +243,7 @@ func (s *Service) again(ctx context.Context, tx postgres.Tx, by actor.Actor, of 
 
 func importedChanges(n Imported) user.AdminChanges {
 	var c user.AdminChanges
-	c.DisplayName, c.Locale, c.ExternalID = given(n.DisplayName), given(n.Locale), given(n.ExternalID)
+	c.DisplayName, c.Locale, c.ExternalID = patch.Of(n.DisplayName), patch.Of(n.Locale), patch.Of(n.ExternalID)
 	if n.Metadata != nil {
 		c.Metadata = patch.To[jsontext.Value](n.Metadata)
 	}
@@ -255,11 +251,4 @@ func importedChanges(n Imported) user.AdminChanges {
 		c.AppMetadata = patch.To[jsontext.Value](n.AppMetadata)
 	}
 	return c
-}
-
-func given(s *string) (f patch.Field[string]) {
-	if s != nil {
-		f = patch.To(*s)
-	}
-	return f
 }

@@ -262,12 +262,12 @@ func sensible(t, now time.Time) time.Time {
 
 func (p *profileLine) changes() profile.Changes {
 	c := profile.Changes{
-		GivenName: given(p.GivenName), FamilyName: given(p.FamilyName), Nickname: given(p.Nickname), Bio: given(p.Bio), Phone: given(p.Phone),
-		Website: given(p.Website), BirthDate: given(p.BirthDate),
+		GivenName: patch.Of(p.GivenName), FamilyName: patch.Of(p.FamilyName), Nickname: patch.Of(p.Nickname), Bio: patch.Of(p.Bio), Phone: patch.Of(p.Phone),
+		Website: patch.Of(p.Website), BirthDate: patch.Of(p.BirthDate),
 	}
 	if a := p.Address; a != nil {
 		c.Address = patch.To(profile.AddressChanges{
-			Street: given(a.Street), Locality: given(a.Locality), Region: given(a.Region), PostalCode: given(a.PostalCode), Country: given(a.Country),
+			Street: patch.Of(a.Street), Locality: patch.Of(a.Locality), Region: patch.Of(a.Region), PostalCode: patch.Of(a.PostalCode), Country: patch.Of(a.Country),
 		})
 	}
 	if len(p.SocialLinks) > 0 {
@@ -284,11 +284,4 @@ func (p *profileLine) changes() profile.Changes {
 		c.Attributes = patch.To(p.Attributes)
 	}
 	return c
-}
-
-func given[T any](v *T) (f patch.Field[T]) {
-	if v != nil {
-		f = patch.To(*v)
-	}
-	return f
 }

@@ -317,8 +317,8 @@ func plain(text []byte) bool {
 // adminChanges is what an update changes.
 func (c *carried) adminChanges() user.AdminChanges {
 	a := &c.account
-	changes := user.AdminChanges{Changes: user.Changes{DisplayName: given(a.DisplayName), Locale: given(a.Locale), Timezone: given(a.Timezone)}}
-	changes.ExternalID = given(a.ExternalID)
+	changes := user.AdminChanges{Changes: user.Changes{DisplayName: patch.Of(a.DisplayName), Locale: patch.Of(a.Locale), Timezone: patch.Of(a.Timezone)}}
+	changes.ExternalID = patch.Of(a.ExternalID)
 	if a.Metadata != nil {
 		changes.Metadata = patch.To(a.Metadata)
 	}

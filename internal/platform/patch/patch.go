@@ -20,6 +20,14 @@ type Field[T any] struct {
 // To returns a field that sets value.
 func To[T any](value T) Field[T] { return Field[T]{Set: true, Value: value} }
 
+// Of returns a field that sets what value points to, and leaves when that is nil.
+func Of[T any](value *T) (f Field[T]) {
+	if value != nil {
+		f = To(*value)
+	}
+	return f
+}
+
 // Pointer returns the new value, or nil when the field is null or absent.
 func (f Field[T]) Pointer() *T {
 	if !f.Set || f.Null {

@@ -160,6 +160,8 @@ func TestField(t *testing.T) {
 	require.True(t, in.Value.Apply(&current))
 	require.Equal(t, "x", *current)
 	require.Equal(t, "old", old)
+	require.Equal(t, patch.To("old"), patch.Of(&old))
+	require.Equal(t, patch.Field[string]{}, patch.Of[string](nil))
 	require.True(t, in.Null.Set && in.Null.Null)
 	require.True(t, in.Null.Apply(&current))
 	require.Nil(t, current)
