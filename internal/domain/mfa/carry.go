@@ -51,9 +51,6 @@ func CheckCode(v *fault.Validation, pointer string, hash []byte) {
 	}
 }
 
-// MaxFactors is how many factors an account may have.
-const MaxFactors = maxFactors
-
 func rawSecret(s secret.Text) ([]byte, bool) {
 	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.TrimRight(s.Reveal(), "="))
 	return raw, err == nil

@@ -25,11 +25,13 @@ const OTP = "otp"
 // MaxName is the length of a factor's name in code points.
 const MaxName = 100
 
-// The bounds of a ticket, and of an account.
+// MaxFactors is how many factors an account may have.
+const MaxFactors = 10
+
+// The bounds of a ticket.
 const (
 	ticketLife = 5 * time.Minute
 	maxTries   = 5
-	maxFactors = 10
 )
 
 // The refusals of the second step.

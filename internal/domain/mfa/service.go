@@ -73,7 +73,7 @@ func (s *Service) Start(ctx context.Context, by actor.Actor, name *string) (Enro
 		if err != nil {
 			return err
 		}
-		if n >= maxFactors {
+		if n >= MaxFactors {
 			return errTooMany
 		}
 		if e.Factor, err = insertPending(ctx, tx, by.UserID, factor, name, s.ring.Seal(sealPurpose, bound(by.UserID, factor), raw)); err != nil {
