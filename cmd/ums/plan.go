@@ -35,7 +35,6 @@ func (e *environment) migratePlan() *cobra.Command {
 
 func (e *environment) tellPlan(plan postgres.Plan) error {
 	var b strings.Builder
-	matters := 0
 	for _, m := range plan {
 		fmt.Fprintf(&b, "%s\n", m.Name)
 		if !m.Transaction {
@@ -45,19 +44,16 @@ func (e *environment) tellPlan(plan postgres.Plan) error {
 			fmt.Fprintf(&b, "  %s\n", headline(s.SQL))
 			for _, effect := range s.Effects {
 				fmt.Fprintf(&b, "      %s\n", tellEffect(effect))
-				if effect.Matters() {
-					matters++
-				}
 			}
 		}
 	}
-	switch {
+	switch waits := plan.Waits(); {
 	case len(plan) == 0:
 		b.WriteString("nothing is pending\n")
-	case matters == 0:
+	case waits == 0:
 		fmt.Fprintf(&b, "%d migrations are pending; nobody waits for longer than an instant\n", len(plan))
 	default:
-		fmt.Fprintf(&b, "%d migrations are pending; in %d places somebody waits for longer than an instant (marked by !)\n", len(plan), matters)
+		fmt.Fprintf(&b, "%d migrations are pending; in %d places somebody waits for longer than an instant (marked by !)\n", len(plan), waits)
 	}
 	_, err := fmt.Fprint(e.stdout, b.String())
 	return err

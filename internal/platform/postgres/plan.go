@@ -11,6 +11,20 @@ import (
 // Plan is what Up would do, in order.
 type Plan []Planned
 
+// Waits counts the places in which somebody waits for longer than an instant.
+func (p Plan) Waits() (n int) {
+	for _, m := range p {
+		for _, s := range m.Statements {
+			for _, e := range s.Effects {
+				if e.Matters() {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}
+
 // Planned is a pending migration.
 type Planned struct {
 	Version     int64              `json:"version"`
