@@ -8,12 +8,12 @@ import (
 
 	"github.com/user-management-service/ums/internal/platform/postgres"
 	"github.com/user-management-service/ums/internal/platform/secret"
+	"github.com/user-management-service/ums/internal/platform/token"
 	"github.com/user-management-service/ums/migrations"
 )
 
 const (
 	minPostgres = 14
-	tokenLeeway = 30 * time.Second // access tokens of another clock are refused beyond it
 	smallSkew   = 2 * time.Second
 
 	// besidePool are the connections of a replica that are not the pool's: the listener's, the migrations', and one to spare.
@@ -76,7 +76,7 @@ func (d *doctor) clock(f postgres.Facts) {
 	says := fmt.Sprintf("the database's clock is %s from this machine's (± %s)", skew.Round(time.Millisecond), f.Uncertain.Round(time.Millisecond))
 	do := "let both machines take their time from the same source (chrony, systemd-timesyncd)"
 	switch skew -= f.Uncertain; {
-	case skew > tokenLeeway:
+	case skew > token.Leeway:
 		d.say("clock", Fail, says+": access tokens are refused as not yet valid, or live too long", do)
 	case skew > smallSkew:
 		d.say("clock", Warn, says, do)
@@ -169,18 +169,8 @@ func (d *doctor) migrations(ctx context.Context) bool {
 		d.ok("migrations", fmt.Sprintf("all %d are applied", known))
 		return true
 	}
-	waits := 0
-	for _, one := range plan {
-		for _, s := range one.Statements {
-			for _, e := range s.Effects {
-				if e.Matters() {
-					waits++
-				}
-			}
-		}
-	}
 	says := fmt.Sprintf("%d are pending (%s to %s); nobody waits for longer than an instant", len(plan), plan[0].Name, plan[len(plan)-1].Name)
-	if waits > 0 {
+	if waits := plan.Waits(); waits > 0 {
 		says = fmt.Sprintf("%d are pending (%s to %s); in %d places somebody waits for a table", len(plan), plan[0].Name, plan[len(plan)-1].Name, waits)
 	}
 	d.say("migrations", Warn, says, "look: ums migrate plan; then ums migrate up, or start the service, which does it")

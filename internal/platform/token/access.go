@@ -18,12 +18,14 @@ import (
 // ClientID is the client of every token: there is one.
 const ClientID = "ums"
 
+// Leeway is by how much the clock of another replica may differ: a token is taken so long before and after its time.
+const Leeway = 30 * time.Second
+
 const (
 	typ          = "at+jwt"
-	maxRoles     = 30   // more are left out of the token: other programs ask for them
-	maxIssued    = 2048 // bytes of a token that we make, so that it fits into everybody's header limits
-	maxPresented = 8192 // bytes of a token that we look at
-	leeway       = 30 * time.Second
+	maxRoles     = 30        // more are left out of the token: other programs ask for them
+	maxIssued    = 2048      // bytes of a token that we make, so that it fits into everybody's header limits
+	maxPresented = 8192      // bytes of a token that we look at
 	maxTTL       = time.Hour // an access token cannot be called back by those who only check its signature
 )
 

@@ -99,9 +99,9 @@ func (v *Verifier) Verify(text string) (*Claims, error) {
 	switch {
 	case token.key.retired(now):
 		return nil, badKey
-	case now.After(token.claims.ExpiresAt.Add(leeway)):
+	case now.After(token.claims.ExpiresAt.Add(Leeway)):
 		return nil, badExpired
-	case token.from.After(now.Add(leeway)):
+	case token.from.After(now.Add(Leeway)):
 		return nil, badFuture
 	}
 	if !known {

@@ -217,7 +217,7 @@ func TestVerify_forgetsWhenTimeOrKeysSaySo(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, 1, d.verifier.cache.Len())
-	d.clock.Advance(5*time.Minute + leeway)
+	d.clock.Advance(5*time.Minute + Leeway)
 	_, err := d.verifier.Verify(text)
 	require.NoError(t, err, "the last moment")
 	d.clock.Advance(time.Second)
@@ -296,7 +296,7 @@ func FuzzVerifySigned(f *testing.F) {
 		if (claims == nil) != errors.Is(err, ErrInvalid) {
 			t.Fatalf("claims %v with error %v", claims, err)
 		}
-		if err == nil && (claims.Issuer != ours || claims.Subject == "" || claims.ExpiresAt.Before(noon.Add(-leeway))) {
+		if err == nil && (claims.Issuer != ours || claims.Subject == "" || claims.ExpiresAt.Before(noon.Add(-Leeway))) {
 			t.Fatalf("accepted %s %s", header, payload)
 		}
 	})
