@@ -161,7 +161,7 @@ func build(d Deps, register func(*Server)) (*Server, error) {
 		middleware.Host(d.Config.Edge.AllowedHosts, public.Host, s.problems),
 		headAsGet,
 	).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if middleware.Probe(r.URL.Path) {
+		if middleware.HealthPath(r.URL.Path) {
 			probes.ServeHTTP(w, r)
 			return
 		}

@@ -51,7 +51,7 @@ func Host(allowed Hosts, publicHost string, problems *problem.Writer) func(http.
 			case r.Method == http.MethodTrace || r.Method == http.MethodConnect:
 				w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 				problems.Write(w, r, problem.ErrMethodNotAllowed)
-			case !Probe(r.URL.Path) && !hostAllowed(r.Host, allowed, loopback):
+			case !HealthPath(r.URL.Path) && !hostAllowed(r.Host, allowed, loopback):
 				problems.Write(w, r, ErrMisdirected)
 			case !canonical(r.URL.Path, r.URL.RawPath):
 				problems.Write(w, r, fault.ErrNotFound)
@@ -73,8 +73,8 @@ func (h Hosts) Admit(host, publicHost string) bool {
 	return hostAllowed(host, h, false)
 }
 
-// Probe says whether a path is asked by probes, which name no host.
-func Probe(path string) bool { return path == "/livez" || path == "/readyz" }
+// HealthPath says whether a path is for the probes of whoever runs the service, which name no host.
+func HealthPath(path string) bool { return path == "/livez" || path == "/readyz" }
 
 func hostAllowed(host string, allowed Hosts, loopback bool) bool {
 	name := hostname(host)
