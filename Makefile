@@ -7,9 +7,9 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 GO ?= go
-BIN := $(CURDIR)/.cache/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
+GOFUMPT := scripts/go-tool mvdan.cc/gofumpt $(GOFUMPT_VERSION)
 IMAGE ?= ums:$(VERSION)
 # Extra arguments for go test, e.g. make test ARGS='-run Login -v'
 ARGS ?=
@@ -96,18 +96,18 @@ test-race: ## Run every test under the race detector
 	scripts/with-database $(GO) test -race -timeout 30m $(ARGS) ./...
 
 .PHONY: check-fmt
-check-fmt: $(BIN)/gofumpt-$(GOFUMPT_VERSION) ## Find files that are not formatted
-	@files=$$(git ls-files --cached --others --exclude-standard -- '*.go' | xargs -r ls 2>/dev/null | xargs -r $< -l); \
+check-fmt: ## Find files that are not formatted
+	@files=$$(git ls-files --cached --others --exclude-standard -- '*.go' | xargs -r ls 2>/dev/null | xargs -r $(GOFUMPT) -l); \
 	if [ -n "$$files" ]; then echo "not formatted; run make fmt:"; echo "$$files"; exit 1; fi
 
 .PHONY: fmt
-fmt: $(BIN)/gofumpt-$(GOFUMPT_VERSION) ## Format the Go code
-	@git ls-files --cached --others --exclude-standard -- '*.go' | xargs -r ls 2>/dev/null | xargs -r $< -w
+fmt: ## Format the Go code
+	@git ls-files --cached --others --exclude-standard -- '*.go' | xargs -r ls 2>/dev/null | xargs -r $(GOFUMPT) -w
 
 .PHONY: lint
-lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Vet and lint the Go code
+lint: ## Vet and lint the Go code
 	$(GO) vet ./...
-	$< run ./...
+	scripts/go-tool github.com/golangci/golangci-lint/v2/cmd/golangci-lint $(GOLANGCI_LINT_VERSION) run ./...
 
 .PHONY: lint-shell
 lint-shell: ## Lint the shell scripts, where shellcheck is installed
@@ -168,14 +168,3 @@ release: ## Write the archives of a release, their list of modules and their che
 .PHONY: clean
 clean: ## Remove what was built; .data (the database) and .cache (the tools) stay
 	rm -rf bin dist
-
-# The version is part of the file's name, so that a new pin brings a new tool.
-$(BIN)/gofumpt-$(GOFUMPT_VERSION):
-	@echo "Installing gofumpt $(GOFUMPT_VERSION)"
-	@GOBIN='$(BIN)' $(GO) install mvdan.cc/gofumpt@$(GOFUMPT_VERSION)
-	@mv '$(BIN)/gofumpt' '$@'
-
-$(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
-	@echo "Building golangci-lint $(GOLANGCI_LINT_VERSION); this takes some minutes, once"
-	@GOBIN='$(BIN)' $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
-	@mv '$(BIN)/golangci-lint' '$@'

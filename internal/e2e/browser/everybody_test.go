@@ -48,7 +48,7 @@ var axe = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("scripts/versions.env pins no AXE_VERSION")
 	}
 	var errs strings.Builder
-	install := exec.Command("../../../scripts/npm-file", "axe-core", string(pin[1]), "axe.min.js")
+	install := exec.Command("../../../scripts/npm-file", "axe-core", string(pin[1]), "axe-core/axe.min.js")
 	install.Stderr = &errs
 	path, err := install.Output()
 	if err != nil {
