@@ -218,6 +218,34 @@ func TestImportEndsWithItsCallersRights(t *testing.T) {
 	}
 }
 
+// A key that may not be used any more has no rights left: what its thief has begun ends with it.
+func TestImportEndsWithTheKeyThatBeganIt(t *testing.T) {
+	t.Parallel()
+	for name, cut := range map[string]string{
+		"revoked":     `UPDATE api_keys SET revoked_at = now() WHERE id = $1`,
+		"quarantined": `UPDATE api_keys SET quarantined_at = now() WHERE id = $1`,
+		"expired":     `UPDATE api_keys SET expires_at = now(), created_at = now() - interval '1 day' WHERE id = $1`,
+		"gone":        `DELETE FROM api_keys WHERE id = $1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := start(t)
+			by := b.caller("importer@example.com", "users:import")
+			by.Kind, by.KeyID = actor.APIKey, id.New()
+			b.exec(`INSERT INTO api_keys (id, user_id, name, environment, scopes, created_by) VALUES ($1, $2, 'key', 'live', '{users:import}', $2)`, by.KeyID, by.UserID)
+			of := b.begin(by, skip, people(1, batchLines+1))
+			ended, err := bulk.Batch(b.Service, t.Context(), of)
+			require.NoError(t, err)
+			require.False(t, ended)
+			b.exec(cut, by.KeyID)
+			i := b.work(by, of)
+			require.Equal(t, bulk.Failed, i.Status)
+			require.Equal(t, []int64{batchLines, batchLines}, []int64{i.Processed, i.Created})
+			require.Zero(t, b.count(`SELECT count(*) FROM import_lines`), "nothing of them stays")
+		})
+	}
+}
+
 // A batch that another worker has begun before the rights were lost is counted, and does not bring the import back.
 func TestImportThatFailedStaysSo(t *testing.T) {
 	t.Parallel()

@@ -66,10 +66,11 @@ func effective(ctx context.Context, db postgres.DB, user id.ID, h horizon) (acto
 	return permissions, nil
 }
 
-// scopesOf returns a key's scopes; none when it is gone.
+// scopesOf returns a key's scopes; none when it is gone, or may not be used any more.
 func scopesOf(ctx context.Context, db postgres.DB, key id.ID) (actor.Permissions, error) {
 	var scopes []string
-	err := db.QueryRow(ctx, "SELECT scopes FROM api_keys WHERE id = $1", key).Scan(&scopes)
+	err := db.QueryRow(ctx, `SELECT scopes FROM api_keys
+		WHERE id = $1 AND revoked_at IS NULL AND quarantined_at IS NULL AND (expires_at IS NULL OR expires_at > now())`, key).Scan(&scopes)
 	if err != nil && !postgres.NoRows(err) {
 		return nil, fmt.Errorf("read scopes of key: %w", err)
 	}
