@@ -2212,7 +2212,7 @@ type UserPatch struct {
 	AppMetadata *map[string]interface{} `json:"app_metadata,omitempty"`
 	DisplayName *string                 `json:"display_name,omitempty"`
 
-	// Email Corrects the address: unverified again, sessions end, both addresses are told.
+	// Email Corrects the address: unverified again, sessions end, both addresses are told. Takes a session, not a key.
 	Email      *string `json:"email,omitempty"`
 	ExternalID *string `json:"external_id,omitempty"`
 

@@ -63,7 +63,7 @@ type UserPatch struct {
 	MePatch
 	AppMetadata opt[object] `json:"app_metadata,omitzero" doc:"Merged deeply; null empties."`
 	ExternalID  opt[string] `json:"external_id,omitzero" minLength:"1" maxLength:"255"`
-	Email       opt[string] `json:"email,omitzero" maxLength:"254" doc:"Corrects the address: unverified again, sessions end, both addresses are told."`
+	Email       opt[string] `json:"email,omitzero" maxLength:"254" doc:"Corrects the address: unverified again, sessions end, both addresses are told. Takes a session, not a key."`
 }
 
 // Suspension is what POST /users/{id}/suspend takes.

@@ -2653,7 +2653,7 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             display_name?: string | null;
-            /** @description Corrects the address: unverified again, sessions end, both addresses are told. */
+            /** @description Corrects the address: unverified again, sessions end, both addresses are told. Takes a session, not a key. */
             email?: string | null;
             external_id?: string | null;
             /** @description BCP 47, such as de-AT. */
