@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -40,12 +41,22 @@ func (e *environment) doctor() *cobra.Command {
 	return cmd
 }
 
+// printable is a text as a terminal may have it: a mail server, or whoever answers at the public URL, has had a say in it.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
+
 func (e *environment) tellReport(r doctor.Report) error {
 	var b strings.Builder
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "%-4s  %-14s  %s\n", f.Status, f.Check, f.Says)
+		fmt.Fprintf(&b, "%-4s  %-14s  %s\n", f.Status, f.Check, printable(f.Says))
 		if f.Do != "" {
-			fmt.Fprintf(&b, "%22s→ %s\n", "", f.Do)
+			fmt.Fprintf(&b, "%22s→ %s\n", "", printable(f.Do))
 		}
 	}
 	_, err := fmt.Fprint(e.stdout, b.String())
