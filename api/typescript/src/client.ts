@@ -20,7 +20,7 @@ export type Client = FetchClient<paths> & { readonly session: Session };
 
 /** Makes a client. Whoever signs in through it (POST /api/v1/auth/login and its kin) is signed in: later calls carry the access token, which renews itself. */
 export function createClient(options: Options): Client {
-  const base = options.baseUrl.replace(/\/+$/, "");
+  const base = new URL(options.baseUrl).href.replace(/\/+$/, ""); // as requests spell it
   const send = options.fetch ?? ((request: Request) => globalThis.fetch(request));
   const session = new Session(base, send, options.store ?? memoryStore());
   const { apiKey } = options;

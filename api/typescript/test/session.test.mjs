@@ -257,3 +257,13 @@ test("whoever redirects a call gets no credential to another place", async (t) =
   await assert.rejects(createClient({ baseUrl: base, store }).session.resume(), TypeError);
   assert.deepEqual(seen, []);
 });
+
+test("however the service's address is spelt, who signs in is signed in", async () => {
+  for (const baseUrl of ["https://ID.test", "https://id.test:443/", " https://id.test/"]) {
+    const p = play();
+    const ums = createClient({ baseUrl, fetch: p.fetch });
+    await login(ums);
+    assert.equal(ums.session.id, "s1", baseUrl);
+    await unwrap(ums.GET("/api/v1/users/me"));
+  }
+});
