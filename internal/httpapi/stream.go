@@ -10,10 +10,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// stallTimeout is how long a stream may make no progress, unless the configuration says otherwise.
 const (
-	stallTimeout  = 30 * time.Second
-	answerTimeout = 5 * time.Second
+	stallTimeout  = 30 * time.Second // without any progress, unless the configuration says otherwise
+	answerTimeout = 5 * time.Second  // to be told why a body was refused that did not come
 )
 
 var errStalled = errors.New("the stream made no progress")
