@@ -220,7 +220,7 @@ func find(ctx context.Context, tx postgres.Tx, pointer string, names []string) (
 	if len(names) == 0 {
 		return nil, nil, nil
 	}
-	ids, err := idsOf(ctx, tx, names)
+	ids, err := IDsOf(ctx, tx, names)
 	if err != nil {
 		return nil, nil, err
 	}

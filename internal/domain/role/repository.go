@@ -193,8 +193,8 @@ func deleteRole(ctx context.Context, tx postgres.Tx, role id.ID) error {
 	return nil
 }
 
-// idsOf returns the ids of the roles of these names that exist, by name, locked against deletion.
-func idsOf(ctx context.Context, tx postgres.Tx, names []string) (map[string]id.ID, error) {
+// IDsOf returns the ids of the roles of these names that exist, by name, locked against deletion until tx ends.
+func IDsOf(ctx context.Context, tx postgres.Tx, names []string) (map[string]id.ID, error) {
 	rows, err := tx.Query(ctx, "SELECT name, id FROM roles WHERE name = ANY($1) ORDER BY id FOR KEY SHARE", names)
 	if err != nil {
 		return nil, fmt.Errorf("find roles by name: %w", err)

@@ -86,12 +86,7 @@ func HeldBy(ctx context.Context, db postgres.DB, accounts []id.ID) ([]Held, erro
 	return held, nil
 }
 
-// Names returns the ids of the roles of these names that there are, locked against deletion until tx ends.
-func Names(ctx context.Context, tx postgres.Tx, names []string) (map[string]id.ID, error) {
-	return idsOf(ctx, tx, names)
-}
-
-// RestoreHeld puts roles into the hands of accounts that have just been made. ids are what Names returned, of all of them.
+// RestoreHeld puts roles into the hands of accounts that have just been made. ids are what IDsOf returned, of all of them.
 // What has expired meanwhile is left out; role `user` is everyone's without it. One statement.
 func RestoreHeld(ctx context.Context, tx postgres.Tx, held []Held, ids map[string]id.ID) error {
 	var users, roles []id.ID

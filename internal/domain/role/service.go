@@ -54,7 +54,7 @@ func (s *Service) Create(ctx context.Context, by actor.Actor, n New, keep idempo
 		if err := lockGraph(ctx, tx); err != nil {
 			return err
 		}
-		taken, err := idsOf(ctx, tx, []string{n.Name})
+		taken, err := IDsOf(ctx, tx, []string{n.Name})
 		if err != nil {
 			return err
 		}

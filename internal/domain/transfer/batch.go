@@ -208,7 +208,7 @@ func (r *restorer) look(ctx context.Context, tx postgres.Tx) (*surroundings, err
 	for name := range names {
 		list = append(list, name)
 	}
-	there.roles, err = role.Names(ctx, tx, list)
+	there.roles, err = role.IDsOf(ctx, tx, list)
 	return there, err
 }
 
