@@ -55,7 +55,7 @@ func FinishRestore(ctx context.Context, db *postgres.Pool, keys *signing.Service
 		if r.Key, err = keys.ReplaceIn(ctx, tx, by, "after a restore"); err != nil {
 			return err
 		}
-		if err := postgres.SetRole(ctx, tx); err != nil {
+		if err := postgres.SetRoleSettings(ctx, tx); err != nil {
 			return err
 		}
 		if err := changes.OfEveryone(ctx, tx); err != nil {

@@ -39,8 +39,8 @@ BEGIN
 END $$`
 )
 
-// SetRole gives AppRole its settings in this database again. Only a restore needs it.
-func SetRole(ctx context.Context, tx Tx) error {
+// SetRoleSettings gives AppRole its settings in this database again. Only a restore needs it.
+func SetRoleSettings(ctx context.Context, tx Tx) error {
 	if _, err := tx.Exec(ctx, roleSettings); err != nil {
 		return fmt.Errorf("set the settings of %s: %w", AppRole, err)
 	}
