@@ -205,17 +205,23 @@ func TestImportEndsWithItsCallersRights(t *testing.T) {
 			t.Parallel()
 			b := start(t)
 			by := b.caller("importer@example.com", "users:import")
-			of := b.begin(by, skip, people(1, batchLines+1))
-			ended, err := bulk.Batch(b.Service, t.Context(), of)
-			require.NoError(t, err)
-			require.False(t, ended)
-			b.exec(cut, by.UserID)
-			i := b.work(by, of)
-			require.Equal(t, bulk.Failed, i.Status)
-			require.Equal(t, []int64{batchLines, batchLines}, []int64{i.Processed, i.Created})
-			require.Zero(t, b.count(`SELECT count(*) FROM import_lines`), "nothing of them stays")
+			b.endsWhen(by, cut, by.UserID)
 		})
 	}
+}
+
+// endsWhen begins an import of two batches, cuts between them, and expects that the second is not worked.
+func (b *bench) endsWhen(by actor.Actor, cut string, of id.ID) {
+	b.t.Helper()
+	begun := b.begin(by, skip, people(1, batchLines+1))
+	ended, err := bulk.Batch(b.Service, b.t.Context(), begun)
+	require.NoError(b.t, err)
+	require.False(b.t, ended)
+	b.exec(cut, of)
+	i := b.work(by, begun)
+	require.Equal(b.t, bulk.Failed, i.Status)
+	require.Equal(b.t, []int64{batchLines, batchLines}, []int64{i.Processed, i.Created})
+	require.Zero(b.t, b.count(`SELECT count(*) FROM import_lines`), "nothing of them stays")
 }
 
 // A key that may not be used any more has no rights left: what its thief has begun ends with it.
@@ -233,15 +239,7 @@ func TestImportEndsWithTheKeyThatBeganIt(t *testing.T) {
 			by := b.caller("importer@example.com", "users:import")
 			by.Kind, by.KeyID = actor.APIKey, id.New()
 			b.exec(`INSERT INTO api_keys (id, user_id, name, environment, scopes, created_by) VALUES ($1, $2, 'key', 'live', '{users:import}', $2)`, by.KeyID, by.UserID)
-			of := b.begin(by, skip, people(1, batchLines+1))
-			ended, err := bulk.Batch(b.Service, t.Context(), of)
-			require.NoError(t, err)
-			require.False(t, ended)
-			b.exec(cut, by.KeyID)
-			i := b.work(by, of)
-			require.Equal(t, bulk.Failed, i.Status)
-			require.Equal(t, []int64{batchLines, batchLines}, []int64{i.Processed, i.Created})
-			require.Zero(t, b.count(`SELECT count(*) FROM import_lines`), "nothing of them stays")
+			b.endsWhen(by, cut, by.KeyID)
 		})
 	}
 }
